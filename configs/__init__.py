@@ -1,0 +1,1 @@
+"""Configurations: `base.py` declares every field, one file per workload."""

@@ -1,0 +1,537 @@
+"""Every config field: its default, unit, meaning and allowed values.
+
+A workload's config file starts from `get_config()` and overrides what differs.
+`check` refuses a config with a wrong value, or with values that contradict
+each other, and is driven by the same table. This module imports neither JAX
+nor TensorFlow, so a wrong value is refused within a second.
+"""
+
+from collections.abc import Iterable, Mapping
+import dataclasses
+import difflib
+import math
+from typing import Any
+
+import ml_collections
+
+IMAGE_DATASETS = (
+  "digits",
+  "mnist",
+  "fashion_mnist",
+  "cifar10",
+  "cifar100",
+  "svhn_cropped",
+  "imagenet2012",
+)
+REGRESSION_DATASETS = ("teacher_student",)
+STREAMED_DATASETS = ("imagenet2012",)
+
+
+class ConfigError(ValueError):
+  """A wrong value in a config; the message is one line for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+  """One config field.
+
+  Attributes:
+    default: value in `get_config()`; its type is the type of the field.
+    doc: meaning and unit.
+    choices: the allowed values, if they can be listed.
+    minimum: smallest allowed value (of each entry, for a tuple).
+    maximum: largest allowed value.
+    above: the value must be larger than this (an open lower end).
+    below: the value must be smaller than this (an open upper end).
+    read_if: field -> values: the field is read only if each of these fields
+      has one of these values. A field that is not read does not enter the
+      name of a run, and setting it by flag prints a warning.
+    cadence: whether the field leaves the trajectory of the run as it is. Such
+      a field may differ when a run is resumed.
+  """
+
+  default: Any
+  doc: str
+  choices: tuple[str, ...] = ()
+  minimum: float | None = None
+  maximum: float | None = None
+  above: float | None = None
+  below: float | None = None
+  read_if: Mapping[str, tuple[Any, ...]] = dataclasses.field(
+    default_factory=dict
+  )
+  cadence: bool = False
+
+  @property
+  def kind(self) -> type:
+    return type(self.default)
+
+  def allowed(self) -> str:
+    """Returns what the field accepts, in words."""
+    if self.choices:
+      return "one of " + ", ".join(repr(c) for c in self.choices)
+    noun = {
+      int: "an integer",
+      float: "a finite number",
+      bool: "True or False",
+      str: "a text",
+      tuple: 'a tuple of integers such as "(300,100)"',
+    }[self.kind]
+    ends = [
+      (self.minimum, ">="),
+      (self.above, ">"),
+      (self.maximum, "<="),
+      (self.below, "<"),
+    ]
+    bounds = [f"{sign} {end}" for end, sign in ends if end is not None]
+    return " ".join([noun, " and ".join(bounds)]).strip()
+
+  def accepts(self, value: Any) -> bool:
+    """Whether `value` has the right type and lies in the allowed range."""
+    if self.kind is tuple:
+      return isinstance(value, (tuple, list)) and all(
+        _is_int(v) and self._in_range(v) for v in value
+      )
+    if self.kind is float:
+      number = _is_int(value) or isinstance(value, float)
+      return number and math.isfinite(value) and self._in_range(value)
+    if self.kind is int:
+      return _is_int(value) and self._in_range(value)
+    if self.choices:
+      return value in self.choices
+    return isinstance(value, self.kind)
+
+  def _in_range(self, value: float) -> bool:
+    return not (
+      (self.minimum is not None and value < self.minimum)
+      or (self.maximum is not None and value > self.maximum)
+      or (self.above is not None and value <= self.above)
+      or (self.below is not None and value >= self.below)
+    )
+
+
+def _is_int(value: Any) -> bool:
+  return isinstance(value, int) and not isinstance(value, bool)
+
+
+_SAM = {"optimizer": ("sam",)}
+_ADAM = {"base": ("adam", "adamw")}
+_TEACHER = {"dataset": REGRESSION_DATASETS}
+
+FIELDS: dict[str, Field] = {
+  # --- data -----------------------------------------------------------------
+  "dataset": Field(
+    "digits",
+    "data set; all but 'digits' and 'teacher_student' are read through TFDS",
+    choices=IMAGE_DATASETS + REGRESSION_DATASETS,
+  ),
+  "validation_fraction": Field(
+    0.0,
+    "fraction of the training examples held out (with clean labels) to choose"
+    " hyper-parameters such as rho; 0 trains on all of them, as the paper does",
+    minimum=0.0,
+    below=1.0,
+  ),
+  "data_seed": Field(
+    0,
+    "seed of the split into training, validation and (digits) test examples,"
+    " and of the teacher; -1 follows `seed`, so every seed has its own",
+    minimum=-1,
+  ),
+  "augment": Field(
+    False,
+    "random crops (zero padding), and flips where the data set has mirror"
+    " symmetry; random-resized crop and flip for ImageNet",
+  ),
+  "label_noise": Field(
+    0.0,
+    "fraction of the training labels that are replaced by wrong ones",
+    minimum=0.0,
+    maximum=1.0,
+  ),
+  "label_noise_type": Field(
+    "symmetric",
+    "'symmetric': uniform over the other classes; 'pair': the next class."
+    " The paper does not name its type",
+    choices=("symmetric", "pair"),
+  ),
+  "teacher_num_neurons": Field(
+    200, "hidden neurons of the random teacher", minimum=1, read_if=_TEACHER
+  ),
+  "teacher_scale": Field(
+    1.0,
+    "factor on the teacher's output, whose standard deviation over inputs is"
+    " about this number; the paper does not state the teacher's weights",
+    above=0.0,
+    read_if=_TEACHER,
+  ),
+  "target_noise": Field(
+    1.0,
+    "standard deviation of the Gaussian noise on the teacher's targets",
+    minimum=0.0,
+    read_if=_TEACHER,
+  ),
+  "cache": Field(
+    False,
+    "keep the undecoded records of a streamed data set in host memory",
+    read_if={"dataset": STREAMED_DATASETS},
+    cadence=True,
+  ),
+  # --- model ----------------------------------------------------------------
+  "model": Field(
+    "mlp", "architecture", choices=("mlp", "resnet18", "resnet50")
+  ),
+  "num_neurons": Field(
+    (300, 100),
+    "width of each hidden layer of the MLP; () is a linear model",
+    minimum=1,
+    read_if={"model": ("mlp",)},
+  ),
+  "num_filters": Field(
+    64,
+    "filters of the first ResNet stage; the later stages have 2, 4, 8 times"
+    " as many",
+    minimum=1,
+    read_if={"model": ("resnet18", "resnet50")},
+  ),
+  "sync_batch_norm": Field(
+    False,
+    "take BatchNorm statistics over all devices instead of per device",
+    read_if={"model": ("resnet18", "resnet50")},
+  ),
+  "dtype": Field(
+    "float32",
+    "arithmetic of the model; 'bfloat16' keeps float32 parameters, 'float64'"
+    " computes and stores everything in float64",
+    choices=("float32", "bfloat16", "float64"),
+  ),
+  "init_from": Field(
+    "",
+    "run folder whose newest checkpoint gives the initial weights (and"
+    " BatchNorm statistics); '' initializes from the seed",
+  ),
+  # --- loss -----------------------------------------------------------------
+  "loss": Field(
+    "cross_entropy",
+    "loss function; 'squared_error' is summed over outputs, without a factor"
+    " 1/2, against one-hot targets for class labels",
+    choices=("cross_entropy", "squared_error"),
+  ),
+  "label_smoothing": Field(
+    0.0,
+    "mass that is moved from the label to the uniform distribution",
+    minimum=0.0,
+    below=1.0,
+  ),
+  # --- optimization ---------------------------------------------------------
+  "optimizer": Field(
+    "sam",
+    "'sam' wraps `base_optimizer`; the others train without perturbation",
+    choices=("sgd", "sam", "adam", "adamw"),
+  ),
+  "base_optimizer": Field(
+    "sgd",
+    "what SAM's gradient is handed to",
+    choices=("sgd", "adam", "adamw"),
+    read_if=_SAM,
+  ),
+  "learning_rate": Field(0.1, "peak learning rate", minimum=0.0),
+  "lr_scheduler": Field(
+    "step",
+    "'step': x0.1 at 50 and 75 % of the steps; 'step_mnist': x0.1 at 25, 50"
+    " and 75 %; 'cosine', 'linear': to 0; 'inverse_sqrt':"
+    " min(t, warmup)/warmup/sqrt(max(t, warmup)), unscaled",
+    choices=(
+      "constant",
+      "step",
+      "step_mnist",
+      "cosine",
+      "linear",
+      "inverse_sqrt",
+    ),
+  ),
+  "warmup_steps": Field(
+    0,
+    "steps of linear warm-up from 0",
+    minimum=0,
+    read_if={"lr_scheduler": ("cosine", "inverse_sqrt")},
+  ),
+  "momentum": Field(
+    0.9,
+    "heavy-ball momentum of SGD (not Nesterov)",
+    minimum=0.0,
+    below=1.0,
+    read_if={"base": ("sgd",)},
+  ),
+  "adam_b1": Field(
+    0.9, "decay of Adam's mean", minimum=0.0, below=1.0, read_if=_ADAM
+  ),
+  "adam_b2": Field(
+    0.999, "decay of Adam's square", minimum=0.0, below=1.0, read_if=_ADAM
+  ),
+  "adam_eps": Field(
+    1e-8, "added to Adam's denominator", above=0.0, read_if=_ADAM
+  ),
+  "weight_decay": Field(
+    0.0,
+    "coupled L2 on all parameters, added to the (SAM) gradient, outside the"
+    " ascent; decoupled for adamw",
+    minimum=0.0,
+  ),
+  "gradient_clip": Field(
+    0.0,
+    "largest global norm of the update gradient, before weight decay; 0: off",
+    minimum=0.0,
+  ),
+  "batch_size": Field(128, "examples in a step, over all devices", minimum=1),
+  "num_epochs": Field(
+    100,
+    "passes over the training set; each drops its last partial batch",
+    minimum=1,
+  ),
+  "num_train_steps": Field(
+    -1, "length in steps; -1: from `num_epochs`", minimum=-1
+  ),
+  "seed": Field(
+    0,
+    "seed of weights, data order, augmentation, masks and label noise",
+    minimum=0,
+    maximum=2**31 - 1,
+  ),
+  # --- SAM ------------------------------------------------------------------
+  "rho": Field(
+    0.05,
+    "size of the perturbation (the radius of the ball in weight space)",
+    minimum=0.0,
+    read_if=_SAM,
+  ),
+  "perturbation": Field(
+    "normalized",
+    "'normalized': rho g/||g||; 'unnormalized': rho g; 'adaptive': ASAM,"
+    " rho T^2 g/||T g|| with T = |w| + asam_eta",
+    choices=("normalized", "unnormalized", "adaptive"),
+    read_if=_SAM,
+  ),
+  "asam_eta": Field(
+    0.01,
+    "added to |w| in the adaptive perturbation",
+    minimum=0.0,
+    read_if={**_SAM, "perturbation": ("adaptive",)},
+  ),
+  "ascent_steps": Field(
+    1,
+    "ascent steps of length rho, each projected back to the ball of radius rho",
+    minimum=1,
+    read_if=_SAM,
+  ),
+  "microbatch_size": Field(
+    0,
+    "examples that share a perturbation (m-sharpness), at most the per-device"
+    " batch and a divisor of it; 0: the per-device batch, as published",
+    minimum=0,
+    read_if=_SAM,
+  ),
+  "sync_perturbation": Field(
+    False,
+    "average the ascent gradient over devices before the perturbation",
+    read_if=_SAM,
+  ),
+  "sam_begin": Field(
+    0.0,
+    "fraction of training at which SAM starts; before it, the base optimizer",
+    minimum=0.0,
+    maximum=1.0,
+    read_if=_SAM,
+  ),
+  "sam_end": Field(
+    1.0,
+    "fraction of training at which SAM ends; after it, the base optimizer",
+    minimum=0.0,
+    maximum=1.0,
+    read_if=_SAM,
+  ),
+  # --- pruning at initialization ---------------------------------------------
+  "sparsity": Field(
+    0.0,
+    "fraction of the weights of every (or all) kernels that is pruned",
+    minimum=0.0,
+    maximum=1.0,
+  ),
+  "pruner": Field(
+    "none",
+    "'random': per layer; 'magnitude': |w|; 'snip': |w dL/dw| on one training"
+    " batch, over all layers",
+    choices=("none", "random", "magnitude", "snip"),
+  ),
+  "magnitude_scope": Field(
+    "global",
+    "whether magnitudes are compared within a layer or over all layers",
+    choices=("layer", "global"),
+    read_if={"pruner": ("magnitude",)},
+  ),
+  # --- cadence: nothing below changes what is learned -------------------------
+  "log_every_steps": Field(
+    100, "steps between two lines of training metrics", minimum=1, cadence=True
+  ),
+  "eval_every_epochs": Field(
+    1,
+    "epochs between two evaluations (each saves a checkpoint); the end of"
+    " training is always evaluated",
+    minimum=1,
+    cadence=True,
+  ),
+  "checkpoint_every_steps": Field(
+    0,
+    "steps between further checkpoints; 0: only at evaluations",
+    minimum=0,
+    cadence=True,
+  ),
+  "steps_per_eval": Field(
+    -1,
+    "evaluate only this many batches, for debugging (recorded as partial);"
+    " -1: every example once",
+    minimum=-1,
+    cadence=True,
+  ),
+  "eval_batch_size": Field(
+    512, "examples evaluated at once, over all devices", minimum=1, cadence=True
+  ),
+  "steps_per_call": Field(
+    0,
+    "training steps in one call to the device; 0 chooses: 1 for streamed data"
+    " and for convolutions on CPU (slow inside XLA's CPU loops), else 32",
+    minimum=0,
+    cadence=True,
+  ),
+}
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns a config that has every field at its default."""
+  return ml_collections.ConfigDict(
+    {name: field.default for name, field in FIELDS.items()}
+  )
+
+
+def base_optimizer(config: Mapping[str, Any]) -> str:
+  """Returns what updates the weights: 'sgd', 'adam' or 'adamw'."""
+  if config["optimizer"] == "sam":
+    return config["base_optimizer"]
+  return config["optimizer"]
+
+
+def is_read(name: str, config: Mapping[str, Any]) -> bool:
+  """Whether a run with this config reads the field `name` at all."""
+  return all(
+    (base_optimizer(config) if other == "base" else config[other]) in values
+    for other, values in FIELDS[name].read_if.items()
+  )
+
+
+def unknown_field(name: str) -> str:
+  """Returns the error line for a field that does not exist."""
+  close = difflib.get_close_matches(name, FIELDS, n=1)
+  hint = f"; did you mean {close[0]!r}?" if close else ""
+  return f"config.{name}: there is no such field{hint}"
+
+
+def _explain(name: str, value: Any) -> str:
+  return f"config.{name}={value!r}: must be {FIELDS[name].allowed()}"
+
+
+def wrong_value(name: str, value: str) -> str:
+  """Returns the error line for a flag whose text has the wrong kind."""
+  return _explain(name, value) if name in FIELDS else unknown_field(name)
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """Raises `ConfigError` if a value is wrong or two contradict each other."""
+  for name in config:
+    if name not in FIELDS:
+      raise ConfigError(unknown_field(name))
+  for name, field in FIELDS.items():
+    if name not in config:
+      raise ConfigError(f"config.{name}: missing; start from base.get_config()")
+    if not field.accepts(config[name]):
+      raise ConfigError(_explain(name, config[name]))
+  for wrong, line in _contradictions(config):
+    if wrong:
+      raise ConfigError(line)
+
+
+def _contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
+  """Yields (whether the config has it, the error line)."""
+  sam = c.optimizer == "sam"
+  regression = c.dataset in REGRESSION_DATASETS
+  yield (
+    sam and c.rho <= 0,
+    f"config.rho={c.rho}: must be > 0 with config.optimizer='sam'"
+    " (use config.optimizer='sgd' for no perturbation)",
+  )
+  yield (
+    c.sparsity > 0 and c.pruner == "none",
+    f"config.sparsity={c.sparsity}: needs config.pruner, one of 'random',"
+    " 'magnitude', 'snip'",
+  )
+  yield (
+    c.sam_end <= c.sam_begin,
+    f"config.sam_end={c.sam_end}: must be > config.sam_begin={c.sam_begin}",
+  )
+  yield (
+    sam and c.microbatch_size > 0 and c.sync_perturbation,
+    f"config.microbatch_size={c.microbatch_size}: excludes"
+    " config.sync_perturbation=True, which perturbs with one gradient for all",
+  )
+  yield (
+    c.microbatch_size > c.batch_size,
+    f"config.microbatch_size={c.microbatch_size}: must be <="
+    f" config.batch_size={c.batch_size}",
+  )
+  yield (
+    sam and c.ascent_steps > 1 and c.perturbation == "unnormalized",
+    f"config.ascent_steps={c.ascent_steps}: must be 1 with"
+    " config.perturbation='unnormalized', which has no ball to project to",
+  )
+  yield (
+    c.num_train_steps == 0,
+    "config.num_train_steps=0: must be an integer >= 1, or -1",
+  )
+  yield (
+    c.steps_per_eval == 0,
+    "config.steps_per_eval=0: must be an integer >= 1, or -1 for all",
+  )
+  yield (
+    c.lr_scheduler == "inverse_sqrt" and c.warmup_steps == 0,
+    "config.warmup_steps=0: must be >= 1 with"
+    " config.lr_scheduler='inverse_sqrt'",
+  )
+  yield (
+    regression and c.loss != "squared_error",
+    f"config.loss={c.loss!r}: must be 'squared_error' with"
+    f" config.dataset={c.dataset!r}",
+  )
+  yield (
+    regression and c.label_noise > 0,
+    f"config.label_noise={c.label_noise}: must be 0 with"
+    f" config.dataset={c.dataset!r}, which has no class labels",
+  )
+  yield (
+    regression and c.label_smoothing > 0,
+    f"config.label_smoothing={c.label_smoothing}: must be 0 with"
+    f" config.dataset={c.dataset!r}, which has no class labels",
+  )
+  yield (
+    regression and c.augment,
+    f"config.augment=True: must be False with config.dataset={c.dataset!r},"
+    " which has no images",
+  )
+  yield (
+    regression and c.model != "mlp",
+    f"config.model={c.model!r}: must be 'mlp' with"
+    f" config.dataset={c.dataset!r}, which has no images",
+  )
+  yield (
+    c.dataset in STREAMED_DATASETS and c.validation_fraction > 0,
+    f"config.validation_fraction={c.validation_fraction}: must be 0 with"
+    f" config.dataset={c.dataset!r}, whose training set is streamed",
+  )

@@ -1,0 +1,132 @@
+"""What the trainer knows of a data set."""
+
+from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Batch = dict[str, np.ndarray]
+# (number of training examples, number of classes) -> offset of each label.
+LabelOffsets = Callable[[int, int], np.ndarray]
+# One PRNG key per example, raw inputs [B, ...] -> augmented raw inputs.
+Augment = Callable[[jax.Array, jax.Array], jax.Array]
+Normalize = Callable[[jax.Array], jax.Array]
+
+
+class DataError(Exception):
+  """Data that is missing or unusable; the message is for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ArraySplit:
+  """Examples that fit into the memory of a device.
+
+  Attributes:
+    inputs: raw inputs [N, ...], for instance uint8 images.
+    targets: integer labels [N], or real targets [N, outputs].
+  """
+
+  inputs: np.ndarray
+  targets: np.ndarray
+
+  @property
+  def num_examples(self) -> int:
+    return len(self.inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamSplit:
+  """Examples that are read while they are used.
+
+  Attributes:
+    num_examples: examples in the split.
+    train_batches: (seed, first_step, batch_size) -> endless batches from that
+      step on, a function of its arguments alone. Every epoch is shuffled and
+      drops its last partial batch.
+    eval_batches: batch_size -> every example once, in a fixed order; the last
+      batch may be smaller.
+    label_offsets: what is added to the label of each example, modulo the
+      number of classes; None: nothing.
+  """
+
+  num_examples: int
+  train_batches: Callable[..., Iterator[Batch]]
+  eval_batches: Callable[[int], Iterator[Batch]]
+  label_offsets: np.ndarray | None = None
+
+
+Split = ArraySplit | StreamSplit
+
+
+def identity(inputs: jax.Array) -> jax.Array:
+  """The `normalize` of inputs that need none."""
+  return inputs.astype(jnp.result_type(float))
+
+
+def image_normalizer(mean: Any, std: Any) -> Normalize:
+  """Returns (uint8 image / 255 - mean) / std, mean and std per channel."""
+
+  def normalize(images: jax.Array) -> jax.Array:
+    x = images.astype(jnp.result_type(float)) / 255
+    shape = (1,) * (images.ndim - 1) + (-1,)
+    return (x - np.reshape(mean, shape)) / np.reshape(std, shape)
+
+  return normalize
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """A data set in splits, with what happens to its inputs on the device.
+
+  Attributes:
+    name: name in the config.
+    splits: 'train', 'test' and, if part of the training set is held out,
+      'validation'. Where a data set's labelled test set is called validation
+      (ImageNet), it is 'test' here.
+    input_shape: shape of one input.
+    num_outputs: width of a model's output.
+    num_classes: number of classes; None for regression.
+    augment: applied to raw training inputs; None: nothing, or done already
+      while streaming.
+    normalize: raw inputs -> inputs of the model, in the default float type.
+  """
+
+  name: str
+  splits: Mapping[str, Split]
+  input_shape: tuple[int, ...]
+  num_outputs: int
+  num_classes: int | None
+  augment: Augment | None = None
+  normalize: Normalize = identity
+
+
+def with_noisy_labels(dataset: Dataset, offsets_of: LabelOffsets) -> Dataset:
+  """Returns the data set with wrong training labels; the rest stays clean."""
+  train = dataset.splits["train"]
+  classes = dataset.num_classes
+  assert classes is not None, "label noise needs class labels"
+  offsets = offsets_of(train.num_examples, classes)
+  noisy: Split
+  if isinstance(train, StreamSplit):
+    noisy = dataclasses.replace(train, label_offsets=offsets)
+  else:
+    noisy = dataclasses.replace(
+      train, targets=(train.targets + offsets) % classes
+    )
+  return dataclasses.replace(dataset, splits={**dataset.splits, "train": noisy})
+
+
+def split_off(
+  num_examples: int, num_held_out: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns sorted indices (kept, held out) of a random split."""
+  order = np.random.default_rng([seed, 0x5917]).permutation(num_examples)
+  return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
+
+
+def data_seed(config: Any) -> int:
+  """Returns the seed of the data set itself."""
+  return config.seed if config.data_seed < 0 else config.data_seed

@@ -1,0 +1,42 @@
+"""The 1,797 real 8x8 grey images of handwritten digits inside scikit-learn.
+
+360 of them are the test set; of the other 1,437 `validation_fraction` is held
+out. Both draws depend on `data_seed` alone.
+"""
+
+import ml_collections
+import numpy as np
+from sklearn import datasets
+
+from data import augment
+from data import dataset
+
+NUM_TEST = 360
+MAX_PIXEL = 16
+
+
+def load(config: ml_collections.ConfigDict) -> dataset.Dataset:
+  """Returns the digits, with pixels in [0, 1]."""
+  bunch = datasets.load_digits()
+  images = bunch.images[..., None].astype(np.uint8)
+  labels = bunch.target.astype(np.int32)
+  seed = dataset.data_seed(config)
+  rest, test = dataset.split_off(len(images), NUM_TEST, seed)
+  num_held_out = int(config.validation_fraction * len(rest))
+  kept, held_out = dataset.split_off(len(rest), num_held_out, seed)
+  indices = {"train": rest[kept], "test": test}
+  if len(held_out):
+    indices["validation"] = rest[held_out]
+  return dataset.Dataset(
+    name="digits",
+    splits={
+      name: dataset.ArraySplit(images[i], labels[i])
+      for name, i in indices.items()
+    },
+    input_shape=(8, 8, 1),
+    num_outputs=10,
+    num_classes=10,
+    # A digit has no mirror symmetry.
+    augment=augment.crop_and_flip(1, flip=False) if config.augment else None,
+    normalize=lambda x: dataset.identity(x) / MAX_PIXEL,
+  )

@@ -1,0 +1,166 @@
+"""What feeds the training step: indices into resident data, or a stream.
+
+Data order depends on the seed and the step alone, so any step of any run can
+be rebuilt, and a resumed run sees what an uninterrupted one would have seen.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from data import dataset
+
+PyTree = Any
+
+
+def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
+  """Returns the order of the training examples in an epoch, int32 [N]."""
+  bits = np.random.Philox(key=seed, counter=[0, 0, 0, epoch])
+  return np.random.Generator(bits).permutation(num_examples).astype(np.int32)
+
+
+class Feed(Protocol):
+  """Training data on its way to the step.
+
+  Attributes:
+    resident: arrays that stay on the device, passed to every call.
+  """
+
+  resident: PyTree
+
+  def take(self, first_step: int, num_steps: int, pad_to: int) -> PyTree:
+    """Returns what the steps need, leaves [D, pad_to, B / D, ...].
+
+    Entries beyond `num_steps` are padding. Calls go forward in steps.
+    """
+
+
+class ResidentFeed:
+  """Sends indices; examples are gathered from resident arrays in the step."""
+
+  def __init__(
+    self,
+    split: dataset.ArraySplit,
+    *,
+    seed: int,
+    batch_size: int,
+    num_devices: int,
+  ):
+    self.resident = {"inputs": split.inputs, "targets": split.targets}
+    self._num_examples = split.num_examples
+    self._seed = seed
+    self._batch_size = batch_size
+    self._num_devices = num_devices
+    self._epoch = -1
+    self._order = np.empty(0, np.int32)
+
+  def batch_indices(self, step: int) -> np.ndarray:
+    """Returns the indices of the examples of a step, int32 [B]."""
+    epoch, i = divmod(step, self._num_examples // self._batch_size)
+    if epoch != self._epoch:
+      self._order = epoch_order(self._seed, epoch, self._num_examples)
+      self._epoch = epoch
+    return self._order[i * self._batch_size : (i + 1) * self._batch_size]
+
+  def take(self, first_step: int, num_steps: int, pad_to: int) -> PyTree:
+    indices = np.zeros((pad_to, self._batch_size), np.int32)
+    for i in range(num_steps):
+      indices[i] = self.batch_indices(first_step + i)
+    return {"indices": _spread(indices, self._num_devices)}
+
+
+class StreamFeed:
+  """Sends the examples themselves, as they are read."""
+
+  def __init__(
+    self,
+    split: dataset.StreamSplit,
+    *,
+    seed: int,
+    batch_size: int,
+    num_devices: int,
+  ):
+    self.resident: PyTree = {}
+    self._split = split
+    self._seed = seed
+    self._batch_size = batch_size
+    self._num_devices = num_devices
+    self._next_step = -1
+    self._batches: Iterator[dataset.Batch] = iter(())
+
+  def take(self, first_step: int, num_steps: int, pad_to: int) -> PyTree:
+    if first_step != self._next_step:
+      self._batches = self._split.train_batches(
+        self._seed, first_step, self._batch_size
+      )
+    self._next_step = first_step + num_steps
+    batches = [next(self._batches) for _ in range(num_steps)]
+    batches += batches[-1:] * (pad_to - num_steps)
+    return {
+      name: _spread(np.stack([b[name] for b in batches]), self._num_devices)
+      for name in ("inputs", "targets")
+    }
+
+
+def create_feed(
+  split: dataset.Split, *, seed: int, batch_size: int, num_devices: int
+) -> Feed:
+  """Returns the feed of a training split."""
+  kind = ResidentFeed if isinstance(split, dataset.ArraySplit) else StreamFeed
+  return kind(  # type: ignore[call-arg]
+    split, seed=seed, batch_size=batch_size, num_devices=num_devices
+  )
+
+
+def _spread(x: np.ndarray, num_devices: int) -> np.ndarray:
+  """[T, B, ...] -> [D, T, B / D, ...]; device d has the d-th part."""
+  num_steps, batch_size, *rest = x.shape
+  x = x.reshape(num_steps, num_devices, batch_size // num_devices, *rest)
+  return np.ascontiguousarray(x.swapaxes(0, 1))
+
+
+def batch_from(resident: PyTree, feed: PyTree) -> dict[str, jax.Array]:
+  """Returns raw 'inputs' and 'targets' [B, ...]; runs inside the step."""
+  if "indices" not in feed:
+    return feed
+  return {name: x[feed["indices"]] for name, x in resident.items()}
+
+
+def eval_batches(
+  split: dataset.Split, batch_size: int, num_devices: int
+) -> Iterator[tuple[PyTree, int]]:
+  """Yields (batch, number of its examples) until each was seen once.
+
+  Args:
+    split: what is evaluated.
+    batch_size: over all devices; a multiple of `num_devices`.
+    num_devices: D.
+
+  Yields:
+    Leaves [D, B / D, ...] with 'mask', which is False on the padding of the
+    last batch; beside it 'inputs' and 'targets' for streams, 'indices' else.
+  """
+  if isinstance(split, dataset.ArraySplit):
+    indices = np.arange(split.num_examples, dtype=np.int32)
+    batches: Iterator[dataset.Batch] = (
+      {"indices": indices[i : i + batch_size]}
+      for i in range(0, split.num_examples, batch_size)
+    )
+  else:
+    batches = split.eval_batches(batch_size)
+  for batch in batches:
+    count = len(next(iter(batch.values())))
+    batch["mask"] = np.ones(count, bool)
+    yield (
+      {
+        name: _spread(_pad(x, batch_size)[None], num_devices)[:, 0]
+        for name, x in batch.items()
+      },
+      count,
+    )
+
+
+def _pad(x: np.ndarray, size: int) -> np.ndarray:
+  return np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])

@@ -1,0 +1,123 @@
+"""What is minimized: one function per kind of loss, for training and measuring.
+
+A kind of loss maps a model's outputs and a batch to per-example values. The
+mean of 'loss' over examples is minimized; every value is averaged and logged.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+PyTree = Any
+Batch = Mapping[str, jax.Array]
+LossFn = Callable[
+  [PyTree, PyTree, Batch, jax.Array], tuple[jax.Array, dict[str, Any]]
+]
+
+
+class Task(Protocol):
+  """What a loss knows of a data set."""
+
+  @property
+  def num_classes(self) -> int | None: ...
+
+
+def smooth_one_hot(
+  labels_B: jax.Array, num_classes: int, smoothing: float
+) -> jax.Array:
+  """Returns (1 - smoothing) one-hot + smoothing / num_classes, [B, C]."""
+  one_hot_BxC = jax.nn.one_hot(labels_B, num_classes)
+  return (1 - smoothing) * one_hot_BxC + smoothing / num_classes
+
+
+def accuracy(logits_BxC: jax.Array, labels_B: jax.Array) -> jax.Array:
+  """Returns 1 where the largest logit is the label, else 0, [B]."""
+  return (jnp.argmax(logits_BxC, -1) == labels_B).astype(logits_BxC.dtype)
+
+
+def cross_entropy(
+  logits_BxC: jax.Array, labels_B: jax.Array, smoothing: float
+) -> jax.Array:
+  """Returns softmax cross-entropy in nats, [B]."""
+  targets_BxC = smooth_one_hot(labels_B, logits_BxC.shape[-1], smoothing)
+  return optax.softmax_cross_entropy(logits_BxC, targets_BxC)
+
+
+def squared_error(outputs_BxC: jax.Array, targets_BxC: jax.Array) -> jax.Array:
+  """Returns the squared error summed over outputs, without a factor 1/2, [B].
+
+  Shin et al., Section 6, and Wen et al. (2023) define it so.
+  """
+  return jnp.sum(jnp.square(outputs_BxC - targets_BxC), -1)
+
+
+def metric_names(dataset: Task) -> tuple[str, ...]:
+  """Returns the names of the per-example values."""
+  return ("loss",) if dataset.num_classes is None else ("loss", "accuracy")
+
+
+def create(
+  config: ml_collections.ConfigDict,
+  model: nn.Module,
+  dataset: Task,
+  *,
+  train: bool = True,
+) -> LossFn:
+  """Returns the loss of a model.
+
+  Args:
+    config: reads loss and label_smoothing.
+    model: called as `apply(variables, inputs, train=...)`.
+    dataset: says whether targets are class labels.
+    train: whether the model trains (BatchNorm takes the statistics of the
+      batch and updates its running ones, labels are smoothed) or is evaluated.
+
+  Returns:
+    A function (params, model_state, batch, rng) -> (loss, aux): batch has
+    'inputs' [B, ...] and 'targets' ([B] labels, or [B, outputs]); model_state
+    holds the other variables of the model; aux has 'per_example', a dict of
+    [B] arrays, and 'model_state', the updated one.
+  """
+  smoothing = config.label_smoothing if train else 0.0
+
+  def per_example_values(outputs, targets):
+    # In bfloat16 runs the loss is computed in float32.
+    outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+    if dataset.num_classes is None:
+      return {"loss": squared_error(outputs, targets)}
+    if config.loss == "squared_error":
+      one_hot = smooth_one_hot(targets, dataset.num_classes, smoothing)
+      loss = squared_error(outputs, one_hot)
+    else:
+      loss = cross_entropy(outputs, targets, smoothing)
+    return {"loss": loss, "accuracy": accuracy(outputs, targets)}
+
+  def loss_fn(params, model_state, batch, rng):
+    outputs, new_state = model.apply(
+      {"params": params, **model_state},
+      batch["inputs"],
+      train=train,
+      rngs={"dropout": rng},
+      mutable=list(model_state) if train else [],
+    )
+    values = per_example_values(outputs, batch["targets"])
+    aux = {"per_example": values, "model_state": new_state}
+    return jnp.mean(values["loss"]), aux
+
+  return loss_fn
+
+
+def merge_microbatches(aux: dict[str, Any]) -> dict[str, Any]:
+  """Merges the aux of microbatches, stacked on a leading axis.
+
+  Per-example values are joined; running averages are averaged.
+  """
+  return {
+    "per_example": jax.tree.map(lambda x: x.reshape(-1), aux["per_example"]),
+    "model_state": jax.tree.map(lambda x: jnp.mean(x, 0), aux["model_state"]),
+  }
