@@ -27,8 +27,12 @@ REGRESSION_DATASETS = ("teacher_student",)
 STREAMED_DATASETS = ("imagenet2012",)
 
 
-class ConfigError(ValueError):
-  """A wrong value in a config; the message is one line for the user."""
+class UserError(Exception):
+  """Wrong input; the message is one line for the user."""
+
+
+class ConfigError(UserError):
+  """A wrong value in a config."""
 
 
 @dataclasses.dataclass(frozen=True)

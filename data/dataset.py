@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from configs import base
+
 Batch = dict[str, np.ndarray]
 # (number of training examples, number of classes) -> offset of each label.
 LabelOffsets = Callable[[int, int], np.ndarray]
@@ -16,8 +18,8 @@ Augment = Callable[[jax.Array, jax.Array], jax.Array]
 Normalize = Callable[[jax.Array], jax.Array]
 
 
-class DataError(Exception):
-  """Data that is missing or unusable; the message is for the user."""
+class DataError(base.UserError):
+  """Data that is missing or unusable."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,9 +24,10 @@ def load(config: ml_collections.ConfigDict) -> dataset.Dataset:
   rest, test = dataset.split_off(len(images), NUM_TEST, seed)
   num_held_out = int(config.validation_fraction * len(rest))
   kept, held_out = dataset.split_off(len(rest), num_held_out, seed)
-  indices = {"train": rest[kept], "test": test}
-  if len(held_out):
+  indices = {"train": rest[kept]}
+  if num_held_out:
     indices["validation"] = rest[held_out]
+  indices["test"] = test
   return dataset.Dataset(
     name="digits",
     splits={

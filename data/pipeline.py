@@ -15,6 +15,13 @@ from data import dataset
 PyTree = Any
 
 
+def resident_arrays(split: dataset.Split) -> PyTree:
+  """Returns what of a split stays on the device; nothing of a stream."""
+  if isinstance(split, dataset.StreamSplit):
+    return {}
+  return {"inputs": split.inputs, "targets": split.targets}
+
+
 def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
   """Returns the order of the training examples in an epoch, int32 [N]."""
   bits = np.random.Philox(key=seed, counter=[0, 0, 0, epoch])
@@ -48,7 +55,7 @@ class ResidentFeed:
     batch_size: int,
     num_devices: int,
   ):
-    self.resident = {"inputs": split.inputs, "targets": split.targets}
+    self.resident = resident_arrays(split)
     self._num_examples = split.num_examples
     self._seed = seed
     self._batch_size = batch_size
@@ -82,7 +89,7 @@ class StreamFeed:
     batch_size: int,
     num_devices: int,
   ):
-    self.resident: PyTree = {}
+    self.resident = resident_arrays(split)
     self._split = split
     self._seed = seed
     self._batch_size = batch_size

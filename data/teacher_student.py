@@ -32,12 +32,10 @@ def load(config: ml_collections.ConfigDict) -> dataset.Dataset:
 
   num_held_out = int(config.validation_fraction * NUM_TRAIN)
   kept, held_out = dataset.split_off(NUM_TRAIN, num_held_out, seed)
-  indices = {
-    "train": kept,
-    "test": np.arange(NUM_TRAIN, NUM_TRAIN + NUM_TEST),
-  }
-  if len(held_out):
+  indices = {"train": kept}
+  if num_held_out:
     indices["validation"] = held_out
+  indices["test"] = np.arange(NUM_TRAIN, NUM_TRAIN + NUM_TEST)
   return dataset.Dataset(
     name="teacher_student",
     splits={

@@ -1,0 +1,86 @@
+"""What is logged: clu metric collections over per-example values."""
+
+from typing import Any
+
+from clu import metrics as clu_metrics
+import flax
+import jax
+import jax.numpy as jnp
+
+_NEVER = jnp.iinfo(jnp.int32).max
+
+
+@flax.struct.dataclass
+class FirstNonFinite(clu_metrics.Metric):
+  """The first step at which the loss or the gradient was not finite."""
+
+  loss: jax.Array
+  gradient_norm: jax.Array
+
+  @classmethod
+  def empty(cls) -> "FirstNonFinite":
+    return cls(jnp.int32(_NEVER), jnp.int32(_NEVER))
+
+  @classmethod
+  def from_model_output(cls, *, step: jax.Array, **outputs: jax.Array):
+    def first(name):
+      finite = jnp.all(jnp.isfinite(outputs[name]))
+      return jnp.where(finite, _NEVER, step).astype(jnp.int32)
+
+    return cls(first("loss"), first("gradient_norm"))
+
+  def merge(self, other: "FirstNonFinite") -> "FirstNonFinite":
+    return jax.tree.map(jnp.minimum, self, other)
+
+  def compute(self) -> dict[str, jax.Array]:
+    return {"loss": self.loss, "gradient_norm": self.gradient_norm}
+
+
+def _averages(names: tuple[str, ...]) -> dict[str, type]:
+  return {name: clu_metrics.Average.from_output(name) for name in names}
+
+
+def train_collection(per_example: tuple[str, ...]) -> type:
+  """Returns the metrics of training steps: averages since the last line.
+
+  Args:
+    per_example: names of the per-example values. The step also outputs
+      learning_rate, gradient_norm (of the gradient that updates the weights,
+      before clipping and weight decay), sharpness (the loss at the perturbed
+      point minus the loss) and step.
+  """
+  return clu_metrics.Collection.create(
+    **_averages((*per_example, "gradient_norm", "sharpness")),
+    learning_rate=clu_metrics.LastValue.from_output("learning_rate"),
+    first_nonfinite=FirstNonFinite,
+  )
+
+
+def eval_collection(per_example: tuple[str, ...]) -> type:
+  """Returns the metrics of an evaluation: averages over examples."""
+  return clu_metrics.Collection.create(**_averages(per_example))
+
+
+def empty(collection: type) -> Any:
+  """Returns the metrics of no examples, in the default float type."""
+
+  def widen(x: jax.Array) -> jax.Array:
+    is_float = jnp.issubdtype(x.dtype, jnp.floating)
+    return x.astype(jnp.result_type(float)) if is_float else x
+
+  return jax.tree.map(widen, collection.empty())
+
+
+def merge(total: Any, update: Any) -> Any:
+  """Returns `total` merged with `update`, with the dtypes of `total`."""
+  return total.merge(
+    jax.tree.map(lambda u, t: u.astype(t.dtype), update, total)
+  )
+
+
+def nonfinite(values: dict[str, Any]) -> tuple[str, int] | None:
+  """Takes 'first_nonfinite' out of computed values: (metric, step) or None."""
+  firsts = values.pop("first_nonfinite")
+  name = min(firsts, key=lambda n: int(firsts[n]))
+  step = int(firsts[name])
+  return None if step == _NEVER else (name, step)

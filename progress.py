@@ -1,0 +1,83 @@
+"""What a person sees while a run trains: lines, and a bar on a terminal."""
+
+import sys
+import time
+
+import tqdm
+
+from records import Record
+
+
+class Progress:
+  """Prints lines to stdout; on a terminal, draws a bar with the time left."""
+
+  def __init__(self, first_step: int, num_steps: int, steps_per_epoch: int):
+    self._num_steps = num_steps
+    self._steps_per_epoch = steps_per_epoch
+    # When the first call returned, since it compiled: (step, time).
+    self._start: tuple[int, float] | None = None
+    self._bar = tqdm.tqdm(
+      total=num_steps,
+      initial=first_step,
+      unit="step",
+      disable=not sys.stderr.isatty(),
+      leave=False,
+      dynamic_ncols=True,
+    )
+
+  def step(self, step: int) -> None:
+    """Moves the bar."""
+    self._start = self._start or (step, time.monotonic())
+    self._bar.update(step - self._bar.n)
+
+  def evaluated(self, step: int, train: Record, line: Record) -> None:
+    """Prints the line of an evaluation.
+
+    Args:
+      step: training steps taken.
+      train: the newest training metrics, by name.
+      line: the evaluation's metrics, by name.
+    """
+    names = [name for name in line if name.startswith(("validation_", "test_"))]
+    epochs = f"{step / self._steps_per_epoch:.4g}"
+    text = [f"step {step}/{self._num_steps}", f"epoch {epochs}"]
+    shown = {
+      n: train[n] for n in ("train_loss", "train_accuracy") if n in train
+    }
+    shown |= {n: line[n] for n in names}
+    text += [format_metric(name, value) for name, value in shown.items()]
+    first_step, start = self._start or (step, 0)
+    if step > first_step:
+      rate = (step - first_step) / (time.monotonic() - start)
+      left = tqdm.tqdm.format_interval((self._num_steps - step) / rate)
+      text += [f"{rate:,.4g} steps/s", f"{left} left"]
+    self.line("  ".join(text))
+
+  def line(self, text: str) -> None:
+    """Prints a line, above the bar if there is one."""
+    self._bar.clear()
+    print(text, flush=True)
+    self._bar.refresh()
+
+  def close(self) -> None:
+    self._bar.close()
+
+
+def format_metric(name: str, value: float) -> str:
+  """Returns for instance 'test accuracy 97.22 %' or 'train loss 0.01234'."""
+  words = name.replace("_", " ")
+  if name.endswith("accuracy"):
+    return f"{words} {100 * value:.2f} %"
+  return f"{words} {value:.4g}"
+
+
+def outcome(result: Record) -> str:
+  """Returns the line that ends a finished run."""
+  final, best = result["final"], result["best"]
+  tests = [
+    f"{'final' if line is final else 'best'} {format_metric(k, v)}"
+    for line in (final, best)
+    for k, v in line.items()
+    if k in ("test_loss", "test_accuracy")
+  ]
+  return f"finished: {', '.join(tests)} (best by {best['chosen_by']})"

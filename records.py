@@ -1,0 +1,277 @@
+"""The files a run leaves, beside its checkpoints and TensorBoard events.
+
+config.json: the resolved config. metrics.jsonl: one line per logged step.
+result.json: the outcome, written once at the end.
+"""
+
+from collections.abc import Iterable, Mapping
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import re
+import subprocess
+from typing import IO, Any
+
+import ml_collections
+
+from configs import base
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+RESULT = "result.json"
+
+Record = dict[str, Any]
+MAX_NAME = 180
+_IN_EVERY_NAME = ("dataset", "model", "optimizer", "seed")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class RunError(base.UserError):
+  """A run folder that cannot be used."""
+
+
+def run_name(
+  config: ml_collections.ConfigDict, overrides: Iterable[str]
+) -> str:
+  """Returns the default name of a run's folder.
+
+  It states data set, model, width, optimizer, rho, seed and every field in
+  `overrides` that the run reads and that changes its trajectory.
+
+  Args:
+    config: the resolved config.
+    overrides: names of the fields that were set by flag.
+  """
+  parts = [config.dataset, config.model]
+  stated = set(_IN_EVERY_NAME)
+  for field, prefix in (("num_neurons", "n"), ("num_filters", "f")):
+    if base.is_read(field, config):
+      parts.append(prefix + _in_name(config[field]))
+      stated.add(field)
+  parts.append(config.optimizer)
+  if base.is_read("rho", config):
+    parts.append(f"rho{_in_name(config.rho)}")
+    stated.add("rho")
+  parts.append(f"seed{config.seed}")
+  parts += [
+    f"{name}={_in_name(config[name])}"
+    for name in sorted(set(overrides) - stated)
+    if base.is_read(name, config) and not base.FIELDS[name].cadence
+  ]
+  name = "-".join(parts)
+  if len(name) > MAX_NAME:
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    name = f"{name[:MAX_NAME]}-{digest}"
+  return name
+
+
+def _in_name(value: Any) -> str:
+  if isinstance(value, (tuple, list)):
+    return "x".join(map(str, value)) or "0"
+  text = f"{value:g}" if isinstance(value, float) else str(value)
+  return re.sub(r"[^\w.+-]+", "_", text)
+
+
+def identity(config: Mapping[str, Any]) -> Record:
+  """Returns the fields that determine the trajectory of a run."""
+  return {
+    name: list(config[name]) if field.kind is tuple else config[name]
+    for name, field in base.FIELDS.items()
+    if not field.cadence and base.is_read(name, config)
+  }
+
+
+def to_json(config: ml_collections.ConfigDict) -> Record:
+  return {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in config.items()
+  }
+
+
+def load_config(workdir: str) -> ml_collections.ConfigDict:
+  """Returns the config of a run folder.
+
+  Raises:
+    RunError: it is not a run folder.
+  """
+  path = pathlib.Path(workdir, CONFIG)
+  try:
+    values = json.loads(path.read_text())["config"]
+  except (OSError, ValueError, KeyError) as e:
+    raise RunError(f"{workdir}: not a run folder ({CONFIG}: {e})") from e
+  config = base.get_config()
+  config.update(
+    {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+  )
+  return config
+
+
+def write_json(path: pathlib.Path, record: Mapping[str, Any]) -> None:
+  """Writes a file that is either whole or not there."""
+  temporary = path.with_suffix(".tmp")
+  temporary.write_text(json.dumps(record, indent=2) + "\n")
+  os.replace(temporary, path)
+
+
+class RunFolder:
+  """The folder of one run, held by one process at a time."""
+
+  def __init__(
+    self,
+    workdir: str,
+    config: ml_collections.ConfigDict,
+    num_devices: int,
+  ):
+    """Opens the folder and writes config.json, or checks that it fits.
+
+    Args:
+      workdir: the folder; created if missing.
+      config: the resolved config.
+      num_devices: belongs to the identity of a run, since BatchNorm and SAM's
+        perturbation are per device.
+
+    Raises:
+      RunError: the folder belongs to another run, is in use, or cannot be
+        written.
+    """
+    self.path = pathlib.Path(workdir)
+    mine = identity(config) | {"num_devices": num_devices}
+    try:
+      self.path.mkdir(parents=True, exist_ok=True)
+      self._lock = _lock(self.path)
+      config_path = self.path / CONFIG
+      if config_path.exists():
+        theirs = json.loads(config_path.read_text())["identity"]
+        _check_same(self.path, theirs, mine)
+      write_json(config_path, {"config": to_json(config), "identity": mine})
+      self._metrics = open(self.path / METRICS, "a")
+    except (OSError, ValueError, KeyError) as e:
+      raise RunError(f"workdir {workdir}: cannot be used ({e})") from e
+
+  def result(self) -> Record | None:
+    """Returns what result.json says, or None while the run is not over."""
+    path = self.path / RESULT
+    return json.loads(path.read_text()) if path.exists() else None
+
+  def lines(self) -> list[Record]:
+    """Returns the lines of metrics.jsonl; one that was cut off is left out."""
+    return read_lines(self.path)
+
+  def keep_lines_up_to(self, step: int) -> None:
+    """Drops the lines of steps that will be trained again."""
+    kept = [line for line in self.lines() if line["step"] <= step]
+    self._metrics.close()
+    path = self.path / METRICS
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    os.replace(temporary, path)
+    self._metrics = open(path, "a")
+
+  def append(self, line: Record) -> None:
+    """Adds a line to metrics.jsonl; it is on its way to disk on return."""
+    self._metrics.write(json.dumps(line) + "\n")
+    self._metrics.flush()
+
+  def finish(self, record: Record) -> None:
+    """Writes result.json."""
+    write_json(self.path / RESULT, record)
+
+  def close(self) -> None:
+    self._metrics.close()
+    self._lock.close()
+
+
+def _lock(path: pathlib.Path) -> IO[str]:
+  lock = open(path / ".lock", "w")
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as e:
+    raise RunError(f"workdir {path}: in use by another process") from e
+  return lock
+
+
+def _check_same(path: pathlib.Path, theirs: Record, mine: Record) -> None:
+  for name in sorted(theirs.keys() | mine.keys()):
+    old, new = theirs.get(name, "unset"), mine.get(name, "unset")
+    if old != new:
+      raise RunError(
+        f"workdir {path}: holds a run with {name}={old!r}, not {new!r};"
+        " give another --workdir"
+      )
+
+
+def read_lines(path: str | pathlib.Path) -> list[Record]:
+  """Returns the lines of a run folder's metrics.jsonl."""
+  metrics = pathlib.Path(path, METRICS)
+  lines = []
+  for text in metrics.read_text().splitlines() if metrics.exists() else []:
+    try:
+      lines.append(json.loads(text))
+    except ValueError:  # The process was killed while it wrote.
+      break
+  return lines
+
+
+def score_name(names: Iterable[str]) -> str:
+  """Returns the metric by which the best step is chosen.
+
+  Accuracy before loss, and the validation split before the test split: with no
+  validation split it is the test accuracy, as in the published code.
+  """
+  names = set(names)
+  for metric in ("accuracy", "loss"):
+    for split in ("validation", "test"):
+      if f"{split}_{metric}" in names:
+        return f"{split}_{metric}"
+  raise ValueError(f"no metric to choose by among {sorted(names)}")
+
+
+def score(name: str, value: float) -> float:
+  """Returns a score that is larger for better values of the metric."""
+  return -value if name.endswith("loss") else value
+
+
+def summarize(lines: list[Record]) -> Record:
+  """Returns 'final' and 'best' of the evaluated lines.
+
+  'best' is the last line with the best value of `score_name`, which it names
+  under 'chosen_by', as the best checkpoint is; 'best_test_<metric>' is the best test value over all
+  evaluations, the number that the published code reports.
+  """
+  evaluated = [
+    line for line in lines if any(k.startswith("test_") for k in line)
+  ]
+  if not evaluated:
+    return {}
+  chosen_by = score_name(evaluated[-1])
+  best = max(
+    reversed(evaluated), key=lambda line: score(chosen_by, line[chosen_by])
+  )
+  test_name = "test_" + chosen_by.split("_")[-1]
+  scores = [line[test_name] for line in evaluated]
+  best_test = min(scores) if test_name.endswith("loss") else max(scores)
+  return {
+    "final": evaluated[-1],
+    "best": {"chosen_by": chosen_by} | best,
+    f"best_{test_name}": best_test,
+  }
+
+
+def provenance() -> Record:
+  """Returns package versions and the git commit of the code."""
+  here = pathlib.Path(__file__).parent
+  try:
+    commit = subprocess.run(
+      ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+      cwd=here,
+      capture_output=True,
+      text=True,
+      check=True,
+    ).stdout.strip()
+  except (OSError, subprocess.CalledProcessError):
+    commit = "unknown"
+  versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+  return {"commit": commit, "versions": versions}

@@ -1,0 +1,101 @@
+"""TensorBoard through clu, whose import of TensorFlow takes seconds.
+
+So it is imported by a thread, while the main one compiles.
+"""
+
+from collections.abc import Callable, Sequence
+import concurrent.futures
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Any
+
+
+class BackgroundWriter:
+  """`clu.metric_writers`' default writer, called in order by one thread.
+
+  The events file appears with the first call, not before.
+  """
+
+  def __init__(self, workdir: str):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    self._workdir = workdir
+    self._writer: Any = None
+    self._pool = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+    self._calls = [
+      self._pool.submit(importlib.import_module, "clu.metric_writers")
+    ]
+
+  def _call(self, method: str, *args: Any) -> None:
+    if self._writer is None:
+      from clu import metric_writers
+
+      self._writer = metric_writers.SummaryWriter(self._workdir)
+    getattr(self._writer, method)(*args)
+
+  def _submit(self, method: str, *args: Any) -> None:
+    self._calls.append(self._pool.submit(self._call, method, *args))
+
+  def write_scalars(self, step: int, scalars: dict[str, Any]) -> None:
+    self._submit("write_scalars", step, scalars)
+
+  def write_texts(self, step: int, texts: dict[str, str]) -> None:
+    self._submit("write_texts", step, texts)
+
+  def write_hparams(self, hparams: dict[str, Any]) -> None:
+    self._submit("write_hparams", hparams)
+
+  def close(self) -> None:
+    """Waits until everything is written; raises what a call raised."""
+    for call in self._calls:
+      call.result()
+    self._pool.shutdown()
+    if self._writer is not None:
+      self._writer.close()
+
+
+def create(workdir: str) -> BackgroundWriter | None:
+  """Returns the writer, or None, with a warning, without TensorFlow."""
+  if importlib.util.find_spec("tensorflow") is None:
+    print("no TensorFlow: no TensorBoard events are written", file=sys.stderr)
+    return None
+  return BackgroundWriter(workdir)
+
+
+class _Hooks:
+  """clu's periodic actions, made at the first call: see this module."""
+
+  def __init__(self, make: Callable[[], Sequence[Callable[[int], Any]]]):
+    self._make = make
+    self._hooks: Sequence[Callable[[int], Any]] | None = None
+
+  def __call__(self, step: int) -> None:
+    if self._hooks is None:
+      self._hooks = self._make()
+    for hook in self._hooks:
+      hook(step)
+
+
+def hooks(
+  writer: BackgroundWriter | None,
+  workdir: str,
+  num_steps: int,
+  *,
+  profile: bool,
+) -> list[Callable[[int], Any]]:
+  """Returns what is called after steps: progress notes, and the profiler."""
+  if writer is None:
+    return []
+
+  def make() -> list[Callable[[int], Any]]:
+    from clu import periodic_actions
+
+    made: list[Callable[[int], Any]] = [
+      periodic_actions.ReportProgress(num_train_steps=num_steps, writer=writer)
+    ]
+    if profile:
+      made.append(periodic_actions.Profile(logdir=workdir))
+    return made
+
+  return [_Hooks(make)]
