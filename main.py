@@ -80,6 +80,10 @@ def parse_flags(argv: list[str]) -> list[str]:
       fail(base.unknown_field(match[1]))
   try:
     rest = FLAGS(argv)
+    if FLAGS.config is not None:
+      base.check(FLAGS.config)
+  except base.ConfigError as e:
+    fail(str(e))
   except flags.Error as e:
     match = re.match(r"flag --config\.(\w+)=(.*?): ", str(e))
     fail(base.wrong_value(match[1], match[2]) if match else str(e))
@@ -89,12 +93,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     fail(f"--config: {type(e).__name__}: {e}")
   if len(rest) > 1:
     fail(f"{rest[1]!r}: not a flag")
-  if FLAGS.config is not None:
-    try:
-      base.check(FLAGS.config)
-    except base.ConfigError as e:
-      fail(str(e))
-  elif not (FLAGS.mode == "eval" and FLAGS.workdir):
+  if FLAGS.config is None and not (FLAGS.mode == "eval" and FLAGS.workdir):
     fail("--config: missing; for instance --config=configs/mlp_digits.py")
   return rest
 

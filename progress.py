@@ -38,14 +38,9 @@ class Progress:
       train: the newest training metrics, by name.
       line: the evaluation's metrics, by name.
     """
-    names = [name for name in line if name.startswith(("validation_", "test_"))]
     epochs = f"{step / self._steps_per_epoch:.4g}"
     text = [f"step {step}/{self._num_steps}", f"epoch {epochs}"]
-    shown = {
-      n: train[n] for n in ("train_loss", "train_accuracy") if n in train
-    }
-    shown |= {n: line[n] for n in names}
-    text += [format_metric(name, value) for name, value in shown.items()]
+    text.append(describe(train | line))
     first_step, start = self._start or (step, 0)
     if step > first_step:
       rate = (step - first_step) / (time.monotonic() - start)
@@ -63,21 +58,29 @@ class Progress:
     self._bar.close()
 
 
-def format_metric(name: str, value: float) -> str:
-  """Returns for instance 'test accuracy 97.22 %' or 'train loss 0.01234'."""
-  words = name.replace("_", " ")
-  if name.endswith("accuracy"):
-    return f"{words} {100 * value:.2f} %"
-  return f"{words} {value:.4g}"
+def describe(values: Record) -> str:
+  """Returns for instance 'loss train 0.021 test 0.1, accuracy test 97.22 %'."""
+  parts = []
+  for metric in ("loss", "accuracy"):
+    shown = [
+      f"{split} {_format(metric, values[f'{split}_{metric}'])}"
+      for split in ("train", "validation", "test")
+      if f"{split}_{metric}" in values
+    ]
+    if shown:
+      parts.append(" ".join([metric, *shown]))
+  return ", ".join(parts)
+
+
+def _format(metric: str, value: float) -> str:
+  return f"{100 * value:.2f} %" if metric == "accuracy" else f"{value:.4g}"
 
 
 def outcome(result: Record) -> str:
   """Returns the line that ends a finished run."""
-  final, best = result["final"], result["best"]
-  tests = [
-    f"{'final' if line is final else 'best'} {format_metric(k, v)}"
-    for line in (final, best)
-    for k, v in line.items()
-    if k in ("test_loss", "test_accuracy")
-  ]
-  return f"finished: {', '.join(tests)} (best by {best['chosen_by']})"
+  best, final = result["best"], result["final"]
+  chosen_by = best["chosen_by"].replace("_", " ")
+  return (
+    f"finished: final {describe(final)}; best {chosen_by} in epoch"
+    f" {best['epoch']:.4g}: {describe(best)}"
+  )

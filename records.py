@@ -238,8 +238,8 @@ def summarize(lines: list[Record]) -> Record:
   """Returns 'final' and 'best' of the evaluated lines.
 
   'best' is the last line with the best value of `score_name`, which it names
-  under 'chosen_by', as the best checkpoint is; 'best_test_<metric>' is the best test value over all
-  evaluations, the number that the published code reports.
+  under 'chosen_by', as the best checkpoint is; 'best_test_<metric>' is the best
+  test value over all evaluations, the number that the published code reports.
   """
   evaluated = [
     line for line in lines if any(k.startswith("test_") for k in line)

@@ -5,7 +5,6 @@ So it is imported by a thread, while the main one compiles.
 
 from collections.abc import Callable, Sequence
 import concurrent.futures
-import importlib
 import importlib.util
 import os
 import sys
@@ -23,9 +22,7 @@ class BackgroundWriter:
     self._workdir = workdir
     self._writer: Any = None
     self._pool = concurrent.futures.ThreadPoolExecutor(max_workers=1)
-    self._calls = [
-      self._pool.submit(importlib.import_module, "clu.metric_writers")
-    ]
+    self._calls: list[concurrent.futures.Future[None]] = []
 
   def _call(self, method: str, *args: Any) -> None:
     if self._writer is None:

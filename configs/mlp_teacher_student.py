@@ -1,0 +1,26 @@
+"""Two-layer student of a two-layer teacher: Shin et al. (UAI 2025), Section 3.
+
+Widths: `--config.num_neurons="(100,)"` to (1000,). rho is tuned per width over
+.001, .01, .05, .07, .1, .2, .3, .5, .7, 1, 2. The data is generated.
+"""
+
+import ml_collections
+
+from configs import base
+
+
+def get_config() -> ml_collections.ConfigDict:
+  config = base.get_config()
+  config.dataset = "teacher_student"
+  config.model = "mlp"
+  config.num_neurons = (1000,)
+  config.loss = "squared_error"
+  config.optimizer = "sam"
+  config.rho = 0.1
+  config.learning_rate = 0.1
+  config.lr_scheduler = "step"
+  config.momentum = 0.0  # the paper's baseline is plain SGD
+  config.weight_decay = 0.0
+  config.batch_size = 128
+  config.num_epochs = 100
+  return config
