@@ -65,7 +65,7 @@ esac
 @$(RUN) -c 'import pip, sys; \
   sys.exit("%d.%d" % sys.version_info[:2] != "$(VERSION)")' 2>/dev/null \
   || $(PYTHON) -m venv --clear $(VENV)
-@$(RUN) -m pip install --quiet --disable-pip-version-check -r $(1)
+@$(RUN) -m pip install -qq --disable-pip-version-check -r $(1)
 endef
 
 $(RUNTIME): requirements.txt
