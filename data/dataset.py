@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -50,14 +51,14 @@ class StreamSplit:
       drops its last partial batch.
     eval_batches: batch_size -> every example once, in a fixed order; the last
       batch may be smaller.
-    label_offsets: what is added to the label of each example, modulo the
-      number of classes; None: nothing.
+
+  Both also take `label_offsets`: what is added to the label of each example,
+  in that fixed order, modulo the number of classes.
   """
 
   num_examples: int
   train_batches: Callable[..., Iterator[Batch]]
-  eval_batches: Callable[[int], Iterator[Batch]]
-  label_offsets: np.ndarray | None = None
+  eval_batches: Callable[..., Iterator[Batch]]
 
 
 Split = ArraySplit | StreamSplit
@@ -113,7 +114,11 @@ def with_noisy_labels(dataset: Dataset, offsets_of: LabelOffsets) -> Dataset:
   offsets = offsets_of(train.num_examples, classes)
   noisy: Split
   if isinstance(train, StreamSplit):
-    noisy = dataclasses.replace(train, label_offsets=offsets)
+    noisy = StreamSplit(
+      train.num_examples,
+      functools.partial(train.train_batches, label_offsets=offsets),
+      functools.partial(train.eval_batches, label_offsets=offsets),
+    )
   else:
     noisy = dataclasses.replace(
       train, targets=(train.targets + offsets) % classes

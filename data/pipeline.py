@@ -115,10 +115,10 @@ def create_feed(
   split: dataset.Split, *, seed: int, batch_size: int, num_devices: int
 ) -> Feed:
   """Returns the feed of a training split."""
-  kind = ResidentFeed if isinstance(split, dataset.ArraySplit) else StreamFeed
-  return kind(  # type: ignore[call-arg]
-    split, seed=seed, batch_size=batch_size, num_devices=num_devices
-  )
+  fields = {"seed": seed, "batch_size": batch_size, "num_devices": num_devices}
+  if isinstance(split, dataset.ArraySplit):
+    return ResidentFeed(split, **fields)
+  return StreamFeed(split, **fields)
 
 
 def _spread(x: np.ndarray, num_devices: int) -> np.ndarray:

@@ -1,0 +1,157 @@
+"""Finds the files of a TFDS data set, or has TFDS make them.
+
+TFDS itself goes on trying for minutes when there is no network. Here a missing
+data set is an error within seconds, that says what to do.
+"""
+
+from collections.abc import Iterator, Sequence
+import contextlib
+import os
+import pathlib
+import queue
+import threading
+from typing import Any
+import urllib.error
+import urllib.request
+
+from data import dataset
+
+PROBE_SECONDS = 4.0
+# What ImageNet is made from; its licence forbids TFDS to download it.
+IMAGENET_FILES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
+# A config to try without any download.
+OFFLINE_CONFIGS = {
+  "mnist": "configs/mlp_digits.py",
+  "fashion_mnist": "configs/mlp_digits.py",
+  "cifar10": "configs/resnet_digits.py",
+  "cifar100": "configs/resnet_digits.py",
+  "svhn_cropped": "configs/resnet_digits.py",
+  "imagenet2012": "configs/resnet_digits.py",
+}
+
+
+def import_tensorflow() -> Any:
+  """Returns TensorFlow, quiet and without GPUs, which are JAX's."""
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  import tensorflow as tf
+
+  tf.config.set_visible_devices([], "GPU")
+  return tf
+
+
+def open_builder(name: str, data_dir: str | None, splits: Sequence[str]) -> Any:
+  """Returns the TFDS builder of a data set whose files are there.
+
+  Args:
+    name: of the data set in TFDS.
+    data_dir: folder of all TFDS data; None: `TFDS_DATA_DIR`, then
+      ~/tensorflow_datasets.
+    splits: what the files must hold.
+
+  Raises:
+    DataError: the files are missing and cannot be made, or are damaged.
+  """
+  root = _root(data_dir)
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  import tensorflow_datasets as tfds
+
+  folder = root / name
+  with readable(folder):
+    builder = tfds.builder(name, data_dir=str(root))
+    folder = pathlib.Path(builder.data_dir)
+    prepared = (folder / "dataset_info.json").exists()
+  if not prepared:
+    _prepare(builder, root)
+  import_tensorflow()
+  for split in splits:
+    if split not in builder.info.splits:
+      raise dataset.DataError(
+        f"{folder}: has no split {split!r}; delete the folder to have it made"
+        " again from all files"
+      )
+  return builder
+
+
+@contextlib.contextmanager
+def readable(folder: Any) -> Iterator[None]:
+  """Turns what TFDS and TensorFlow raise over damaged files to `DataError`."""
+  try:
+    yield
+  except Exception as e:
+    raise dataset.DataError(
+      f"{folder}: cannot be read ({_reason(e)}); make the folder readable, or"
+      " delete it to have it made again"
+    ) from e
+
+
+def _root(data_dir: str | None) -> pathlib.Path:
+  path = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+  root = pathlib.Path(path).expanduser().absolute()
+  if root.exists() and not root.is_dir():
+    raise dataset.DataError(f"data_dir={str(root)!r}: is not a folder")
+  if root.exists() and not os.access(root, os.R_OK | os.X_OK):
+    raise dataset.DataError(f"data_dir={str(root)!r}: may not be read")
+  return root
+
+
+def _prepare(builder: Any, root: pathlib.Path) -> None:
+  """Has TFDS download the data set and write its files."""
+  name = builder.name
+  missing = f"config.dataset={name!r}: not found in {builder.data_dir}"
+  if not root.exists():
+    missing += f" (there is no folder {root})"
+  otherwise = f"or try {OFFLINE_CONFIGS[name]}, which needs no download"
+  if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+    manual = root / "downloads" / "manual"
+    if not all((manual / file).exists() for file in IMAGENET_FILES):
+      raise dataset.DataError(
+        f"{missing}; put {' and '.join(IMAGENET_FILES)} (from"
+        f" https://image-net.org/download-images) into {manual}, {otherwise}"
+      )
+  else:
+    url = next(iter(builder.url_infos))
+    if reason := _unreachable(url):
+      raise dataset.DataError(
+        f"{missing}, and {url} cannot be reached ({reason}); where there is"
+        ' network, run python -c "import tensorflow_datasets as tfds;'
+        f" tfds.builder('{name}', data_dir='{root}').download_and_prepare()\""
+        f" and copy {root / name} to this machine, {otherwise}"
+      )
+  import_tensorflow()
+  try:
+    builder.download_and_prepare()
+  except Exception as e:
+    raise dataset.DataError(
+      f"{missing}, and making it failed ({_reason(e)}); mend that, {otherwise}"
+    ) from e
+
+
+def _unreachable(url: str) -> str:
+  """Returns why nothing can be downloaded from there; '' if it can."""
+  # In a thread, because no timeout ends the look-up of a host's name.
+  answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+  thread = threading.Thread(
+    target=lambda: answers.put(_probe(url)), daemon=True
+  )
+  thread.start()
+  try:
+    return answers.get(timeout=PROBE_SECONDS + 1)
+  except queue.Empty:
+    return f"no answer in {PROBE_SECONDS:g} s"
+
+
+def _probe(url: str) -> str:
+  try:
+    urllib.request.urlopen(url, timeout=PROBE_SECONDS).close()
+  except urllib.error.HTTPError as e:
+    # TFDS retries these for minutes, and fails at once for all others.
+    return _reason(e) if e.code >= 500 else ""
+  except Exception as e:
+    return _reason(getattr(e, "reason", e))
+  return ""
+
+
+def _reason(error: object) -> str:
+  """Returns the first line of what went wrong."""
+  lines = str(error).strip().splitlines()
+  return lines[0] if lines else type(error).__name__

@@ -1,0 +1,157 @@
+"""Splits, order, label noise, augmentation and generated data."""
+
+import jax
+import numpy as np
+import pytest
+
+import data
+from data import augment
+from data import dataset as dataset_lib
+from data import label_noise
+from data import pipeline
+from tests import helpers
+
+
+def test_digits_splits():
+  c = helpers.config(dataset="digits", validation_fraction=0.1985)
+  splits = data.load(c).splits
+  sizes = {name: s.num_examples for name, s in splits.items()}
+  assert sizes == {"train": 1152, "validation": 285, "test": 360}
+  images = np.concatenate([s.inputs.reshape(-1, 64) for s in splits.values()])
+  from sklearn import datasets
+
+  want = datasets.load_digits().data.astype(np.uint8)
+  # The same 1,797 images, each once.
+  np.testing.assert_array_equal(
+    np.sort(images.view("S64").ravel()), np.sort(want.view("S64").ravel())
+  )
+  pixels = data.load(c).normalize(splits["test"].inputs)
+  assert (pixels.min(), pixels.max()) == (0, 1)
+
+
+def test_test_digits_depend_on_the_data_seed_alone():
+  def test_images(**fields):
+    return data.load(helpers.config(**fields)).splits["test"].inputs
+
+  reference = test_images()
+  np.testing.assert_array_equal(reference, test_images(seed=3))
+  np.testing.assert_array_equal(reference, test_images(validation_fraction=0.3))
+  assert (reference != test_images(data_seed=1)).any()
+  np.testing.assert_array_equal(
+    test_images(data_seed=3), test_images(data_seed=-1, seed=3)
+  )
+
+
+def test_epochs_are_permutations_keyed_by_seed_and_epoch():
+  orders = {
+    (seed, epoch): pipeline.epoch_order(seed, epoch, 100)
+    for seed in (0, 1)
+    for epoch in (0, 1, 2)
+  }
+  for order in orders.values():
+    np.testing.assert_array_equal(np.sort(order), np.arange(100))
+  distinct = {tuple(order) for order in orders.values()}
+  assert len(distinct) == len(orders)
+
+
+def test_feed_drops_the_last_partial_batch_and_rebuilds_any_step():
+  split = dataset_lib.ArraySplit(np.zeros((10, 2)), np.zeros(10, np.int32))
+
+  def feed():
+    return pipeline.ResidentFeed(split, seed=5, batch_size=4, num_devices=2)
+
+  steps = [feed().batch_indices(step) for step in range(6)]
+  for epoch in range(3):
+    order = pipeline.epoch_order(5, epoch, 10)
+    np.testing.assert_array_equal(steps[2 * epoch], order[:4])
+    np.testing.assert_array_equal(steps[2 * epoch + 1], order[4:8])
+  taken = feed().take(1, 3, pad_to=5)["indices"]
+  assert taken.shape == (2, 5, 2)  # Devices, steps, examples.
+  np.testing.assert_array_equal(
+    taken[:, :3].swapaxes(0, 1).reshape(3, 4), steps[1:4]
+  )
+
+
+@pytest.mark.parametrize("size", [4, 6, 16])
+def test_eval_batches_cover_every_example_once(size):
+  split = dataset_lib.ArraySplit(np.zeros((11, 2)), np.zeros(11, np.int32))
+  seen, total = [], 0
+  for batch, count in pipeline.eval_batches(split, size, num_devices=2):
+    assert batch["indices"].shape == (2, size // 2)
+    seen += list(batch["indices"][batch["mask"]])
+    total += count
+  assert sorted(seen) == list(range(11))
+  assert total == 11
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 1.0])
+def test_symmetric_noise(rate):
+  size, classes = 20_000, 5
+  offsets = label_noise.offsets(size, classes, rate, "symmetric", seed=1)
+  labels = np.arange(size) % classes
+  noisy = (labels + offsets) % classes
+  assert (noisy != labels).sum() == round(rate * size)
+  if rate:
+    # Uniform over the four other classes: 5 standard errors.
+    counts = np.bincount(offsets, minlength=classes)[1:]
+    want = rate * size / 4
+    assert np.abs(counts - want).max() < 5 * np.sqrt(want)
+
+
+def test_noise_is_nested_in_its_rate_and_keyed_by_the_seed():
+  low = label_noise.offsets(1000, 10, 0.25, "symmetric", seed=1)
+  high = label_noise.offsets(1000, 10, 0.5, "symmetric", seed=1)
+  np.testing.assert_array_equal(high[low > 0], low[low > 0])
+  other = label_noise.offsets(1000, 10, 0.25, "symmetric", seed=2)
+  assert (low != other).any()
+
+
+def test_noise_changes_training_labels_only():
+  fields = {"dataset": "digits", "validation_fraction": 0.2}
+  clean = data.load(helpers.config(**fields))
+  noisy = data.load(
+    helpers.config(**fields, label_noise=0.4, label_noise_type="pair")
+  )
+  a, b = clean.splits["train"].targets, noisy.splits["train"].targets
+  changed = a != b
+  assert changed.sum() == round(0.4 * len(a))
+  np.testing.assert_array_equal(b[changed], (a[changed] + 1) % 10)
+  for name in ("validation", "test"):
+    np.testing.assert_array_equal(
+      clean.splits[name].targets, noisy.splits[name].targets
+    )
+
+
+def test_crops_and_flips_are_those_of_the_padded_image():
+  size, padding = 5, 2
+  images = np.random.default_rng(0).integers(1, 256, (200, size, size, 1))
+  images = images.astype(np.uint8)
+  keys = jax.random.split(jax.random.key(0), len(images))
+  got = np.asarray(augment.crop_and_flip(padding, flip=True)(keys, images))
+  padded = np.pad(images, [(0, 0), (padding,) * 2, (padding,) * 2, (0, 0)])
+  seen = set()
+  for i, image in enumerate(got):
+    for top in range(2 * padding + 1):
+      for left in range(2 * padding + 1):
+        crop = padded[i, top : top + size, left : left + size]
+        for flip in (False, True):
+          if (image == (crop[:, ::-1] if flip else crop)).all():
+            seen.add((top, left, flip))
+            break
+  assert len(seen) > 45  # Of 50; 200 draws miss 0.9 of them on average.
+  unflipped = augment.crop_and_flip(0, flip=False)(keys, images)
+  np.testing.assert_array_equal(unflipped, images)
+
+
+def test_teacher_student():
+  fields = {"dataset": "teacher_student", "loss": "squared_error"}
+  c = helpers.config(**fields, teacher_scale=2.0, target_noise=0.0)
+  clean, noisy = data.load(c), data.load(helpers.config(**fields))
+  train, test = clean.splits["train"], clean.splits["test"]
+  assert (train.num_examples, test.num_examples) == (20_400, 5_100)
+  assert train.inputs.shape == (20_400, 100)
+  assert train.targets.std() == pytest.approx(2, rel=1e-5)
+  np.testing.assert_array_equal(train.inputs, noisy.splits["train"].inputs)
+  noise = noisy.splits["train"].targets - train.targets / 2
+  assert noise.std() == pytest.approx(1, abs=0.02)
+  assert abs(noise.mean()) < 0.03
