@@ -35,6 +35,7 @@ class Evaluator:
       axis_name=AXIS,
       in_axes=(None, None, 0, None),
       out_axes=None,
+      devices=exp.devices,
     )
 
   def __call__(self, weights: PyTree) -> Record:

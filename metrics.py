@@ -7,6 +7,8 @@ import flax
 import jax
 import jax.numpy as jnp
 
+Collection = type[clu_metrics.Collection]
+
 _NEVER = jnp.iinfo(jnp.int32).max
 
 
@@ -40,7 +42,7 @@ def _averages(names: tuple[str, ...]) -> dict[str, type]:
   return {name: clu_metrics.Average.from_output(name) for name in names}
 
 
-def train_collection(per_example: tuple[str, ...]) -> type:
+def train_collection(per_example: tuple[str, ...]) -> Collection:
   """Returns the metrics of training steps: averages since the last line.
 
   Args:
@@ -56,12 +58,12 @@ def train_collection(per_example: tuple[str, ...]) -> type:
   )
 
 
-def eval_collection(per_example: tuple[str, ...]) -> type:
+def eval_collection(per_example: tuple[str, ...]) -> Collection:
   """Returns the metrics of an evaluation: averages over examples."""
   return clu_metrics.Collection.create(**_averages(per_example))
 
 
-def empty(collection: type) -> Any:
+def empty(collection: Collection) -> Any:
   """Returns the metrics of no examples, in the default float type."""
 
   def widen(x: jax.Array) -> jax.Array:

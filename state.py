@@ -16,8 +16,7 @@ from sam import masks
 PyTree = Any
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
   """Everything that a step reads and changes.
 
   Attributes:
@@ -99,6 +98,14 @@ def initial_weights(
   init = jax.jit(functools.partial(exp.model.init, train=False))
   variables = dict(init(jax.random.key(0) if key is None else key, inputs))
   return {"params": variables.pop("params"), "model_state": variables}
+
+
+def abstract_weights(exp: Experiment) -> dict[str, PyTree]:
+  """Returns the shapes, dtypes and shardings of `initial_weights`."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=exp.replicated),
+    jax.eval_shape(lambda: initial_weights(exp)),
+  )
 
 
 def count_parameters(state: TrainState) -> dict[str, int]:

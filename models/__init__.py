@@ -46,6 +46,7 @@ def create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       num_outputs=dataset.num_outputs,
       num_filters=config.num_filters,
       variant=config.model,
+      blocks_per_stage=config.blocks_per_stage,
       batch_norm_axis="batch" if config.sync_batch_norm else None,
       dtype=dtype,
       param_dtype=param_dtype,

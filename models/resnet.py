@@ -68,6 +68,7 @@ class ResNet(nn.Module):
     num_filters: f, the filters of the first stage.
     variant: 'resnet18' (3x3 stem, no pooling) or 'resnet50' (7x7 stem of
       stride 2, 3x3 max-pooling of stride 2).
+    blocks_per_stage: residual blocks in each stage; 0: those in `STAGES`.
     batch_norm_axis: mapped axis over which BatchNorm takes its statistics;
       None: those of the device.
     dtype: of the arithmetic and the output.
@@ -77,6 +78,7 @@ class ResNet(nn.Module):
   num_outputs: int
   num_filters: int
   variant: str = "resnet18"
+  blocks_per_stage: int = 0
   batch_norm_axis: str | None = None
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
@@ -84,13 +86,17 @@ class ResNet(nn.Module):
   @nn.compact
   def __call__(self, images_BxHxWxC: jax.Array, train: bool = True):
     dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-    conv = functools.partial(nn.Conv, use_bias=False, **dtypes)
+    conv: Callable[..., nn.Module] = functools.partial(
+      nn.Conv, use_bias=False, **dtypes
+    )
     norm = functools.partial(
       nn.BatchNorm,
       use_running_average=not train,
       momentum=0.9,
       epsilon=1e-5,
       axis_name=self.batch_norm_axis,
+      # Flax would keep running averages in float32 even for float64.
+      force_float32_reductions=self.dtype != jnp.float64,
       **dtypes,
     )
     x = images_BxHxWxC
@@ -104,7 +110,7 @@ class ResNet(nn.Module):
       x = nn.relu(norm(name="bn_init")(x))
       x = nn.max_pool(x, (3, 3), (2, 2), padding="SAME")
     for stage, num_blocks in enumerate(STAGES[self.variant]):
-      for i in range(num_blocks):
+      for i in range(self.blocks_per_stage or num_blocks):
         strides = 2 if stage > 0 and i == 0 else 1
         x = block(self.num_filters * 2**stage, strides, conv, norm)(x)
     # On 32x32 images this is the published 4x4 average pooling.

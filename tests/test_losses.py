@@ -1,0 +1,67 @@
+"""Losses against hand-worked numbers."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import losses
+from tests import helpers
+
+
+class Identity(nn.Module):
+  """Its outputs are its inputs."""
+
+  @nn.compact
+  def __call__(self, inputs, train=True):
+    return inputs
+
+
+class Task:
+  def __init__(self, num_classes):
+    self.num_classes = num_classes
+
+
+def _values(outputs, targets, num_classes, train=True, **fields):
+  c = helpers.config(**fields)
+  loss_fn = losses.create(c, Identity(), Task(num_classes), train=train)
+  batch = {"inputs": jnp.array(outputs), "targets": jnp.array(targets)}
+  loss, aux = loss_fn({}, {}, batch, jax.random.key(0))
+  assert float(loss) == pytest.approx(np.mean(aux["per_example"]["loss"]))
+  return aux["per_example"]
+
+
+LOGITS = [[np.log(2.0), 0.0, 0.0], [0.0, 0.0, np.log(8.0)]]  # p: 1/2, 8/10.
+
+
+def test_cross_entropy():
+  got = _values(LOGITS, [0, 0], 3)
+  np.testing.assert_allclose(got["loss"], np.log([2, 10]), rtol=1e-6)
+  np.testing.assert_allclose(got["accuracy"], [1, 0])
+
+
+def test_label_smoothing_in_training_only():
+  # Targets (.8, .1, .1): -(.8 ln 1/2 + .2 ln 1/4) = 1.2 ln 2.
+  got = _values(LOGITS[:1], [0], 3, label_smoothing=0.3)
+  np.testing.assert_allclose(got["loss"], 1.2 * np.log(2), rtol=1e-6)
+  got = _values(LOGITS[:1], [0], 3, label_smoothing=0.3, train=False)
+  np.testing.assert_allclose(got["loss"], np.log(2), rtol=1e-6)
+
+
+def test_squared_error_against_one_hot_labels():
+  got = _values([[0.5, 2.0], [1.0, 3.0]], [1, 0], 2, loss="squared_error")
+  np.testing.assert_allclose(got["loss"], [0.25 + 1, 0 + 9])
+  np.testing.assert_allclose(got["accuracy"], [1, 0])
+
+
+def test_squared_error_of_regression():
+  c = {"dataset": "teacher_student", "loss": "squared_error"}
+  got = _values([[1.0], [2.0]], [[3.0], [2.5]], None, **c)
+  assert set(got) == {"loss"}
+  np.testing.assert_allclose(got["loss"], [4, 0.25])
+
+
+def test_bfloat16_outputs_are_compared_in_float32():
+  got = _values(jnp.array(LOGITS, jnp.bfloat16), [0, 0], 3)
+  assert got["loss"].dtype == jnp.float32
