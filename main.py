@@ -4,13 +4,17 @@ Exit codes: 0 finished, 2 wrong input, 3 diverged, 130 or 143 stopped by Ctrl-C
 or SIGTERM after saving (the same command resumes).
 """
 
+from collections.abc import Callable
 import contextlib
+import difflib
+import functools
 import json
 import os
 import pathlib
 import re
 import signal
 import sys
+import traceback
 from typing import Any, NoReturn
 
 from absl import app
@@ -21,14 +25,25 @@ from ml_collections import config_flags
 from configs import base
 
 FLAGS = flags.FLAGS
+HELP = ("--help", "-help", "-h")
 
-config_flags.DEFINE_config_file(
-  "config",
-  None,
-  "Config file; override a field with --config.FIELD=VALUE. Every field, with"
-  " its unit and allowed values, is declared in configs/base.py.",
-  lock_config=True,
-)
+
+def fail(message: str) -> NoReturn:
+  """Ends the program for wrong input: one line, exit code 2."""
+  print("error: " + " ".join(message.split()), file=sys.stderr)
+  sys.exit(2)
+
+
+try:
+  config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Config file; override a field with --config.FIELD=VALUE. With --help,"
+    " every field is shown with its value, meaning and what it accepts.",
+    lock_config=True,
+  )
+except flags.Error as error:  # This already reads the --flagfile.
+  fail(str(error).removeprefix("ERROR:: "))
 flags.DEFINE_string(
   "workdir",
   None,
@@ -61,12 +76,7 @@ flags.DEFINE_bool(
 )
 
 DIVERGED = 3
-
-
-def fail(message: str) -> NoReturn:
-  """Ends the program for wrong input: one line, exit code 2."""
-  print("error: " + " ".join(message.split()), file=sys.stderr)
-  sys.exit(2)
+EXAMPLE = "configs/mlp_digits.py"
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -74,28 +84,115 @@ def parse_flags(argv: list[str]) -> list[str]:
 
   absl's own parser prints tracebacks, returns 1 and lets `rho=nan` pass.
   """
-  for arg in argv[1:]:
-    match = re.match(r"--?(?:no)?config\.([^=]+)", arg)
-    if match and match[1] not in base.FIELDS:
-      fail(base.unknown_field(match[1]))
+  # get_config() without a return is reported below.
+  logging.set_verbosity(logging.ERROR)
   try:
-    rest = FLAGS(argv)
-    if FLAGS.config is not None:
+    argv = FLAGS.read_flags_from_files(argv, force_gnu=False)
+    _check_config_flags(argv)
+    rest = FLAGS([arg for arg in argv if arg not in HELP])
+    if FLAGS["config"].present:
+      if not hasattr(FLAGS.config, "lock"):  # Raises what get_config() did.
+        fail("--config: get_config() must return what base.get_config() does")
       base.check(FLAGS.config)
-  except base.ConfigError as e:
-    fail(str(e))
-  except flags.Error as e:
-    match = re.match(r"flag --config\.(\w+)=(.*?): ", str(e))
-    fail(base.wrong_value(match[1], match[2]) if match else str(e))
-  except OSError as e:
-    fail(f"--config: {str(e).splitlines()[-1].strip()}")
-  except Exception as e:  # Whatever the config file raises.
-    fail(f"--config: {type(e).__name__}: {e}")
-  if len(rest) > 1:
-    fail(f"{rest[1]!r}: not a flag")
-  if FLAGS.config is None and not (FLAGS.mode == "eval" and FLAGS.workdir):
-    fail("--config: missing; for instance --config=configs/mlp_digits.py")
+  except Exception as e:  # Whatever absl or the config file raises.
+    fail(_explain(e))
+  if set(HELP) & set(argv):
+    _print_help()
+  _check_flags(rest)
   return rest
+
+
+def _check_config_flags(argv: list[str]) -> None:
+  """Checks the names of the file and of the fields, and their order."""
+  path = None
+  for arg, following in zip(argv[1:], [*argv[2:], ""], strict=False):
+    if match := re.fullmatch(r"--?config(?:=(.*))?", arg, re.DOTALL):
+      path = following if match[1] is None else match[1]
+      if not os.path.isfile(path.split(":")[0]):
+        fail(f"--config={path!r}: must be a file, such as {EXAMPLE}")
+    elif match := re.match(r"--?(?:no)?config\.([^=]*)", arg):
+      if match[1] not in base.FIELDS:
+        fail(base.unknown_field(match[1]))
+      if path is None:
+        fail(f"{arg}: needs --config=FILE before it")
+
+
+def _check_flags(rest: list[str]) -> None:
+  """Checks the flags that are not of the config.
+
+  Args:
+    rest: the arguments that are not flags, after the program's name.
+  """
+  if len(rest) > 1:
+    fail(f"{rest[1]!r}: not a flag; every argument is --NAME=VALUE")
+  for name in ("workdir", "data_dir"):
+    if FLAGS[name].value == "":
+      fail(f"--{name}='': must be a folder")
+  if not re.fullmatch(r"latest|best|\d+", FLAGS.checkpoint):
+    fail(f"--checkpoint={FLAGS.checkpoint!r}: must be latest, best or a step")
+  for name, mode in (("checkpoint", "eval"), ("profile", "train")):
+    flag = FLAGS[name]
+    if flag.value != flag.default and FLAGS.mode != mode:
+      fail(f"--{name}={flag.value}: is read only with --mode={mode}")
+  if FLAGS.config is None:
+    if FLAGS.mode == "train":
+      fail(f"--config: missing; for instance --config={EXAMPLE}")
+    if not FLAGS.workdir:
+      fail("--mode=eval: needs --workdir, or --config as in training")
+
+
+def _explain(error: Exception) -> str:
+  """Returns the line for what absl or a config file raised."""
+  # By name, since --config=configs/base.py is a second copy of the module.
+  if type(error).__name__ == base.ConfigError.__name__:
+    return str(error)
+  if isinstance(error, flags.UnrecognizedFlagError):
+    return _unknown_flag(error.flagname)
+  text = str(error)
+  if " does not take an argument" in text:
+    return text
+  if match := re.match(r"Missing value for flag --(.*)", text):
+    name, value, reason = match[1], "", "needs a value"
+  elif match := re.match(r"flag --([\w.]+)=(.*?): (.*)", text, re.DOTALL):
+    name, value, reason = match.groups()
+  else:
+    name = "config"
+  if name == "config":
+    return f"--config: {_blame(error)}"
+  if name.startswith("config."):
+    return base.wrong_value(name.removeprefix("config."), value)
+  if FLAGS[name].boolean:
+    reason = "must be true or false"
+  return f"--{name}={value!r}: {reason}"
+
+
+def _unknown_flag(name: str) -> str:
+  flag_of = {field: f"config.{field}" for field in base.FIELDS}
+  flag_of |= {f.name: f.name for f in FLAGS.get_flags_for_module(sys.argv[0])}
+  close = difflib.get_close_matches(name, flag_of, n=1)
+  hint = f"did you mean --{flag_of[close[0]]}?" if close else "see --help"
+  return f"--{name}: there is no such flag; {hint}"
+
+
+def _blame(error: BaseException) -> str:
+  """Returns what went wrong in a config file, and in which line."""
+  while wrapped := error.__cause__ or error.__context__:
+    error = wrapped
+  places = [
+    f"{frame.f_code.co_filename}, line {line}: "
+    for frame, line in traceback.walk_tb(error.__traceback__)
+    if frame.f_globals.get("__name__") == "config_config"
+  ]
+  text = str(error).replace("module 'config_config'", "the file")
+  return f"{''.join(places[-1:])}{type(error).__name__}: {text}"
+
+
+def _print_help() -> NoReturn:
+  """Prints the flags and, of the config if there is one, the fields."""
+  print(f"{__doc__}\n{FLAGS.main_module_help()}")
+  if FLAGS.config is not None:
+    print(f"\nfields of the config:\n{base.describe(FLAGS.config)}")
+  sys.exit(0)
 
 
 def overrides() -> dict[str, Any]:
@@ -123,23 +220,35 @@ def set_up_jax(dtype: str) -> None:
 
 def train(workdir: str | None) -> int:
   """Trains, or resumes; returns the exit code."""
+  set_up_jax(FLAGS.config.dtype)
   import progress
   import records
   import tensorboard_writer
   import train as training
 
   config = FLAGS.config
-  for name in overrides():
-    if not base.is_read(name, config):
-      logging.warning("config.%s is not read by this run", name)
-  name = records.run_name(config, overrides())
-  workdir = workdir or os.path.join("runs", name)
+  workdir = workdir or os.path.join(
+    "runs", records.run_name(config, overrides())
+  )
+
+  @functools.cache
+  def announce() -> None:
+    """Says, once nothing wrong was found, where the run is."""
+    print(f"run folder: {workdir}", flush=True)
+    for name in overrides():
+      if not base.is_read(name, config):
+        print(f"warning: config.{name}: not read by this run", file=sys.stderr)
+
+  def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
+    announce()
+    return tensorboard_writer.hooks(
+      writer, workdir, num_steps, profile=FLAGS.profile
+    )
 
   stopped_by: list[int] = []
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda received, _: stopped_by.append(received))
 
-  print(f"run folder: {workdir}", flush=True)
   writer = tensorboard_writer.create(workdir)
   try:
     result = training.train_and_evaluate(
@@ -147,9 +256,7 @@ def train(workdir: str | None) -> int:
       workdir,
       writer,
       data_dir=FLAGS.data_dir,
-      make_hooks=lambda num_steps: tensorboard_writer.hooks(
-        writer, workdir, num_steps, profile=FLAGS.profile
-      ),
+      make_hooks=make_hooks,
       should_stop=lambda: bool(stopped_by),
     )
   except training.Stopped as e:
@@ -158,6 +265,7 @@ def train(workdir: str | None) -> int:
   finally:
     if writer is not None:
       writer.close()
+  announce()
   if result["status"] == "diverged":
     where = "{metric} is not finite at step {step}".format(**result["diverged"])
     print(f"diverged: {where}", file=sys.stderr)
@@ -166,8 +274,22 @@ def train(workdir: str | None) -> int:
   return 0
 
 
-def evaluate(workdir: str) -> int:
+def evaluate(workdir: str | None) -> int:
   """Evaluates a checkpoint and prints the metrics as one JSON line."""
+  import records
+
+  if workdir is None:
+    name = records.run_name(FLAGS.config, overrides())
+    workdir = os.path.join("runs", name)
+  config = records.load_config(workdir)
+  if FLAGS.config is not None:
+    records.check_same(
+      workdir, records.identity(config), records.identity(FLAGS.config)
+    )
+    for name in overrides():
+      if FLAGS.config[name] != config[name]:
+        print(f"warning: config.{name}: not read by eval", file=sys.stderr)
+  set_up_jax(config.dtype)
   import train as training
 
   record = training.evaluate(workdir, FLAGS.checkpoint, FLAGS.data_dir)
@@ -178,20 +300,10 @@ def evaluate(workdir: str) -> int:
 def main(argv: list[str]) -> None:
   del argv  # Checked by `parse_flags`.
   if not FLAGS["verbosity"].present:
-    logging.set_verbosity(logging.WARNING)  # Orbax logs every step it takes.
-  import records
-
-  workdir = FLAGS.workdir
+    logging.set_verbosity(logging.ERROR)  # Orbax logs every step it takes.
   try:
-    if FLAGS.mode == "train":
-      set_up_jax(FLAGS.config.dtype)
-      exit_code = train(workdir)
-    else:
-      if workdir is None:
-        name = records.run_name(FLAGS.config, overrides())
-        workdir = os.path.join("runs", name)
-      set_up_jax(records.load_config(workdir).dtype)
-      exit_code = evaluate(workdir)
+    run = train if FLAGS.mode == "train" else evaluate
+    exit_code = run(FLAGS.workdir)
   except base.UserError as e:
     fail(str(e))
   sys.exit(exit_code)

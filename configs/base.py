@@ -6,10 +6,11 @@ each other, and is driven by the same table. This module imports neither JAX
 nor TensorFlow, so a wrong value is refused within a second.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 import dataclasses
 import difflib
 import math
+import textwrap
 from typing import Any
 
 import ml_collections
@@ -33,6 +34,13 @@ class UserError(Exception):
 
 class ConfigError(UserError):
   """A wrong value in a config."""
+
+
+class _Positive:
+  """The numbers above 0."""
+
+  def __contains__(self, value: object) -> bool:
+    return isinstance(value, (int, float)) and value > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Field:
   maximum: float | None = None
   above: float | None = None
   below: float | None = None
-  read_if: Mapping[str, tuple[Any, ...]] = dataclasses.field(
+  read_if: Mapping[str, Container[Any]] = dataclasses.field(
     default_factory=dict
   )
   cadence: bool = False
@@ -79,7 +87,7 @@ class Field:
       float: "a finite number",
       bool: "True or False",
       str: "a text",
-      tuple: 'a tuple of integers such as "(300,100)"',
+      tuple: "a tuple of integers",
     }[self.kind]
     ends = [
       (self.minimum, ">="),
@@ -87,8 +95,9 @@ class Field:
       (self.maximum, "<="),
       (self.below, "<"),
     ]
-    bounds = [f"{sign} {end}" for end, sign in ends if end is not None]
-    return " ".join([noun, " and ".join(bounds)]).strip()
+    bounds = [f"{sign} {end:.10g}" for end, sign in ends if end is not None]
+    example = ', such as "(300,100)"' if self.kind is tuple else ""
+    return f"{noun} {' and '.join(bounds)}".strip() + example
 
   def accepts(self, value: Any) -> bool:
     """Whether `value` has the right type and lies in the allowed range."""
@@ -121,6 +130,9 @@ def _is_int(value: Any) -> bool:
 _SAM = {"optimizer": ("sam",)}
 _ADAM = {"base": ("adam", "adamw")}
 _TEACHER = {"dataset": REGRESSION_DATASETS}
+_PRUNED = {"sparsity": _Positive()}
+# Steps are counted in int32.
+MAX_STEPS = 2**31 - 1
 
 FIELDS: dict[str, Field] = {
   # --- data -----------------------------------------------------------------
@@ -158,6 +170,7 @@ FIELDS: dict[str, Field] = {
     "'symmetric': uniform over the other classes; 'pair': the next class."
     " The paper does not name its type",
     choices=("symmetric", "pair"),
+    read_if={"label_noise": _Positive()},
   ),
   "teacher_num_neurons": Field(
     200, "hidden neurons of the random teacher", minimum=1, read_if=_TEACHER
@@ -196,6 +209,13 @@ FIELDS: dict[str, Field] = {
     "filters of the first ResNet stage; the later stages have 2, 4, 8 times"
     " as many",
     minimum=1,
+    read_if={"model": ("resnet18", "resnet50")},
+  ),
+  "blocks_per_stage": Field(
+    0,
+    "residual blocks in each stage, to change the depth; 0: the standard ones"
+    " (2, 2, 2, 2 of ResNet-18; 3, 4, 6, 3 of ResNet-50)",
+    minimum=0,
     read_if={"model": ("resnet18", "resnet50")},
   ),
   "sync_batch_norm": Field(
@@ -258,6 +278,7 @@ FIELDS: dict[str, Field] = {
     0,
     "steps of linear warm-up from 0",
     minimum=0,
+    maximum=MAX_STEPS,
     read_if={"lr_scheduler": ("cosine", "inverse_sqrt")},
   ),
   "momentum": Field(
@@ -292,9 +313,13 @@ FIELDS: dict[str, Field] = {
     100,
     "passes over the training set; each drops its last partial batch",
     minimum=1,
+    read_if={"num_train_steps": (-1,)},
   ),
   "num_train_steps": Field(
-    -1, "length in steps; -1: from `num_epochs`", minimum=-1
+    -1,
+    "length in steps; -1: from `num_epochs`",
+    minimum=-1,
+    maximum=MAX_STEPS,
   ),
   "seed": Field(
     0,
@@ -366,12 +391,13 @@ FIELDS: dict[str, Field] = {
     "'random': per layer; 'magnitude': |w|; 'snip': |w dL/dw| on one training"
     " batch, over all layers",
     choices=("none", "random", "magnitude", "snip"),
+    read_if=_PRUNED,
   ),
   "magnitude_scope": Field(
     "global",
     "whether magnitudes are compared within a layer or over all layers",
     choices=("layer", "global"),
-    read_if={"pruner": ("magnitude",)},
+    read_if={**_PRUNED, "pruner": ("magnitude",)},
   ),
   # --- cadence: nothing below changes what is learned -------------------------
   "log_every_steps": Field(
@@ -410,11 +436,17 @@ FIELDS: dict[str, Field] = {
 }
 
 
+class _Config(ml_collections.ConfigDict):
+  """Refuses a wrong value, or an unknown field, where it is set."""
+
+  def __setitem__(self, name: str, value: Any) -> None:
+    _check_field(name, value)
+    super().__setitem__(name, value)
+
+
 def get_config() -> ml_collections.ConfigDict:
   """Returns a config that has every field at its default."""
-  return ml_collections.ConfigDict(
-    {name: field.default for name, field in FIELDS.items()}
-  )
+  return _Config({name: field.default for name, field in FIELDS.items()})
 
 
 def base_optimizer(config: Mapping[str, Any]) -> str:
@@ -435,8 +467,8 @@ def is_read(name: str, config: Mapping[str, Any]) -> bool:
 def unknown_field(name: str) -> str:
   """Returns the error line for a field that does not exist."""
   close = difflib.get_close_matches(name, FIELDS, n=1)
-  hint = f"; did you mean {close[0]!r}?" if close else ""
-  return f"config.{name}: there is no such field{hint}"
+  hint = f"did you mean {close[0]!r}?" if close else "see configs/base.py"
+  return f"config.{name}: there is no such field; {hint}"
 
 
 def _explain(name: str, value: Any) -> str:
@@ -448,22 +480,38 @@ def wrong_value(name: str, value: str) -> str:
   return _explain(name, value) if name in FIELDS else unknown_field(name)
 
 
+def describe(config: Mapping[str, Any]) -> str:
+  """Returns every field with its value, its meaning and what it accepts."""
+  lines = []
+  for name, field in FIELDS.items():
+    lines.append(f"  --config.{name}={config[name]!r}")
+    text = f"{field.doc} ({field.allowed()})"
+    lines += textwrap.wrap(
+      text, 78, initial_indent=" " * 6, subsequent_indent=" " * 6
+    )
+  return "\n".join(lines)
+
+
+def _check_field(name: str, value: Any) -> None:
+  if name not in FIELDS:
+    raise ConfigError(unknown_field(name))
+  if not FIELDS[name].accepts(value):
+    raise ConfigError(_explain(name, value))
+
+
 def check(config: ml_collections.ConfigDict) -> None:
   """Raises `ConfigError` if a value is wrong or two contradict each other."""
-  for name in config:
-    if name not in FIELDS:
-      raise ConfigError(unknown_field(name))
-  for name, field in FIELDS.items():
+  for name in FIELDS:
     if name not in config:
       raise ConfigError(f"config.{name}: missing; start from base.get_config()")
-    if not field.accepts(config[name]):
-      raise ConfigError(_explain(name, config[name]))
-  for wrong, line in _contradictions(config):
+  for name, value in config.items():
+    _check_field(name, value)
+  for wrong, line in contradictions(config):
     if wrong:
       raise ConfigError(line)
 
 
-def _contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
+def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
   """Yields (whether the config has it, the error line)."""
   sam = c.optimizer == "sam"
   regression = c.dataset in REGRESSION_DATASETS
@@ -478,7 +526,7 @@ def _contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     " 'magnitude', 'snip'",
   )
   yield (
-    c.sam_end <= c.sam_begin,
+    sam and c.sam_end <= c.sam_begin,
     f"config.sam_end={c.sam_end}: must be > config.sam_begin={c.sam_begin}",
   )
   yield (
@@ -487,7 +535,7 @@ def _contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     " config.sync_perturbation=True, which perturbs with one gradient for all",
   )
   yield (
-    c.microbatch_size > c.batch_size,
+    sam and c.microbatch_size > c.batch_size,
     f"config.microbatch_size={c.microbatch_size}: must be <="
     f" config.batch_size={c.batch_size}",
   )
