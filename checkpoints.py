@@ -2,14 +2,22 @@
 
 A checkpoint has the items 'weights' (params and model_state: all that
 evaluating or starting another run needs), 'training' (step, opt_state and the
-metrics since the last logged line) and, if weights are pruned, 'mask'.
+metrics since the last logged line) and, if weights are pruned, 'mask'. Its
+file SHA256SUMS comes last and lists the others: Orbax returns wrong numbers
+for most changed bytes without a word. `sha256sum -c SHA256SUMS` checks it too.
 """
 
+import concurrent.futures
+import hashlib
+import math
+import os
 import pathlib
+import shutil
+import sys
 from typing import Any
 
-from absl import logging
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from configs import base
@@ -17,57 +25,105 @@ from configs import base
 PyTree = Any
 Items = dict[str, PyTree]
 ITEM_NAMES = ("weights", "training", "mask")
+SUMS = "SHA256SUMS"
 
 
 class CheckpointError(base.UserError):
-  """No checkpoint can be read."""
+  """A checkpoint that cannot be read or written."""
 
 
 class Checkpoints:
-  """The checkpoints of a run folder: the two newest and the best."""
+  """The checkpoints of a run folder: the two newest and the best.
+
+  A thread saves them, one at a time, while training goes on.
+  """
 
   def __init__(self, workdir: str | pathlib.Path):
-    self._manager = _manager(workdir, cleanup_tmp_directories=True)
+    """Opens the folder; damaged checkpoints are renamed, with a warning."""
+    self._directory = _directory(workdir)
+    for step in _steps(self._directory):
+      damage = _damage(self._directory / str(step))
+      if damage:
+        _set_aside(self._directory / str(step), damage)
+    self._manager = _manager(self._directory, cleanup_tmp_directories=True)
+    self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+    self._saving: concurrent.futures.Future[None] | None = None
 
   def save(self, step: int, items: Items, score: float | None) -> None:
     """Saves in the background; a checkpoint is there whole or not at all.
 
     Args:
       step: training steps taken.
-      items: trees of arrays.
+      items: trees of `jax.Array`s, which may be donated after this call.
       score: larger for better weights; None if they were not evaluated.
+
+    Raises:
+      CheckpointError: the checkpoint before could not be saved.
     """
+    self.wait()
     if step in self._manager.all_steps():
       return
+    for array in jax.tree.leaves(items):
+      array.copy_to_host_async()
+    copies = jax.tree.map(np.array, items)
+    self._saving = self._thread.submit(self._write, step, copies, score)
+
+  def _write(self, step: int, items: Items, score: float | None) -> None:
     args = {k: ocp.args.StandardSave(v) for k, v in items.items()}
     self._manager.save(
-      step,
-      args=ocp.args.Composite(**args),
-      metrics=None if score is None else {"score": score},
+      step, args=ocp.args.Composite(**args), metrics={"score": score}
     )
+    _write_sums(self._directory / str(step))
 
   def restore_newest(self, like: Items) -> tuple[int, Items] | None:
-    """Returns (step, items) of the newest readable checkpoint, if any.
-
-    Damaged ones are deleted with a warning.
+    """Returns (step, items) of the newest checkpoint, if there is one.
 
     Args:
       like: items with the shapes, dtypes and shardings to restore.
+
+    Raises:
+      CheckpointError: the checkpoint has other items, as of another program.
     """
-    for step in sorted(self._manager.all_steps(), reverse=True):
-      try:
-        return step, _restore(self._manager, step, like)
-      except Exception as e:  # Orbax raises many kinds for damaged files.
-        logging.warning(
-          "checkpoint %d is damaged and is deleted (%s)", step, _first_line(e)
-        )
-        self._manager.delete(step)
-    return None
+    step = self._manager.latest_step()
+    if step is None:
+      return None
+    try:
+      return step, _restore(self._manager, step, like)
+    except Exception as e:  # Orbax raises many kinds for wrong shapes.
+      raise CheckpointError(
+        f"{self._directory}: checkpoint {step} does not fit this program"
+        f" ({_first_line(e)})"
+      ) from e
+
+  def wait(self) -> None:
+    """Waits until everything is saved.
+
+    Raises:
+      CheckpointError: it could not be saved.
+    """
+    saving, self._saving = self._saving, None
+    if saving is None:
+      return
+    try:
+      saving.result()
+    except Exception as e:  # Orbax raises many kinds, for a full disk too.
+      raise CheckpointError(
+        f"{self._directory}: cannot save ({_first_line(e)})"
+      ) from e
 
   def close(self) -> None:
-    """Waits until everything is saved."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+    """Waits until everything is saved; nothing can be saved afterwards."""
+    try:
+      self.wait()
+    finally:
+      self._thread.shutdown()
+      self._manager.close()
+
+
+def has_whole(workdir: str | pathlib.Path) -> bool:
+  """Whether a run folder has a checkpoint that is not damaged."""
+  directory = _directory(workdir)
+  return any(not _damage(directory / str(s)) for s in _steps(directory))
 
 
 def restore_weights(
@@ -81,58 +137,94 @@ def restore_weights(
     weights: tree of arrays with the shapes, dtypes and shardings to restore.
 
   Raises:
-    CheckpointError: there is no such checkpoint, or it does not fit.
+    CheckpointError: there is no such checkpoint, or it is damaged, or it does
+      not fit.
   """
-  if not _directory(workdir).is_dir():
-    raise CheckpointError(f"{workdir}: has no checkpoints")
-  with _manager(workdir, read_only=True) as manager:
-    step = _find(manager, which)
-    try:
-      items = _restore(manager, step, {"weights": weights})
-    except Exception as e:  # Orbax raises many kinds for wrong shapes.
+  directory = _directory(workdir)
+  # One without sums is being saved, perhaps.
+  steps = [s for s in _steps(directory) if (directory / str(s) / SUMS).exists()]
+  if not steps:
+    raise CheckpointError(f"{workdir}: must be a run folder with a checkpoint")
+  with _manager(
+    directory, read_only=True, lightweight_initialize=True
+  ) as manager:
+    step = _find(manager, steps, which)
+    _check_whole(directory, step)
+    misfit = _misfit(directory / str(step) / "weights", weights)
+    if misfit:
       raise CheckpointError(
         f"{workdir}: the weights of step {step} do not fit this model"
-        f" ({_first_line(e)})"
-      ) from e
+        f" ({misfit})"
+      )
+    items = _restore(manager, step, {"weights": weights})
   return step, items["weights"]
 
 
-def _find(manager: ocp.CheckpointManager, which: str) -> int:
-  steps = manager.all_steps()
+def _misfit(path: pathlib.Path, weights: PyTree) -> str | None:
+  """Returns how the saved weights differ from these in shape, or None.
+
+  Orbax, when it finds out, leaves tracebacks of its threads on stderr.
+  """
+  with ocp.StandardCheckpointer() as checkpointer:
+    saved = _shapes(checkpointer.metadata(path).item_metadata.tree)
+  wanted = _shapes(weights)
+  for name in sorted(saved.keys() | wanted.keys()):
+    found, expected = saved.get(name, "missing"), wanted.get(name, "absent")
+    if found != expected:
+      return f"{name} is {found}, not {expected}"
+  return None
+
+
+def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): tuple(x.shape)
+    for path, x in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+def _find(manager: ocp.CheckpointManager, steps: list[int], which: str) -> int:
   if which == "latest":
-    step = manager.latest_step()
-  elif which == "best":
-    step = manager.best_step()
+    return steps[-1]
+  if which == "best":
+    for step in steps:
+      _check_whole(pathlib.Path(manager.directory), step)
+    scores = {s: _score(manager.metrics(s)) for s in steps}
+    step = max(reversed(steps), key=lambda s: scores[s])
+    found = scores[step] > -math.inf
   else:
-    step = int(which) if which.isdigit() else None
-  if step is None or step not in steps:
+    step = int(which) if which.isdecimal() else -1
+    found = step in steps
+  if not found:
     raise CheckpointError(
-      f"{manager.directory}: no checkpoint {which!r}; there are {sorted(steps)}"
+      f"{manager.directory}: no checkpoint {which!r}; there are {steps}"
     )
   return step
 
 
-def _manager(
-  workdir: str | pathlib.Path, **options: bool
-) -> ocp.CheckpointManager:
-  def score(metrics: dict[str, float]) -> float:
-    return metrics["score"]
+def _score(metrics: dict[str, float | None]) -> float:
+  """Returns a checkpoint's score; any evaluated one is better than others."""
+  score = metrics["score"]
+  return -math.inf if score is None else score
 
+
+def _manager(directory: pathlib.Path, **options: bool) -> ocp.CheckpointManager:
   policies = ocp.checkpoint_managers
   kept = policies.AnyPreservationPolicy(
     [
       # The second newest is there in case the newest is damaged.
       policies.LatestN(2),
-      policies.BestN(
-        get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
-      ),
+      policies.BestN(get_metric_fn=_score, n=1),
     ]
   )
   return ocp.CheckpointManager(
-    _directory(workdir),
+    directory,
     item_names=ITEM_NAMES,
     options=ocp.CheckpointManagerOptions(
-      preservation_policy=kept, best_fn=score, **options
+      preservation_policy=kept,
+      best_fn=_score,
+      # Orbax's own way blocks training for 10 to 100 ms a checkpoint.
+      enable_async_checkpointing=False,
+      **options,
     ),
   )
 
@@ -141,11 +233,73 @@ def _directory(workdir: str | pathlib.Path) -> pathlib.Path:
   return pathlib.Path(workdir).absolute() / "checkpoints"
 
 
+def _steps(directory: pathlib.Path) -> list[int]:
+  """Returns the steps that were saved, in order."""
+  if not directory.is_dir():
+    return []
+  return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal())
+
+
 def _restore(manager: ocp.CheckpointManager, step: int, like: Items) -> Items:
   abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
   args = {k: ocp.args.StandardRestore(v) for k, v in abstract.items()}
   restored = manager.restore(step, args=ocp.args.Composite(**args))
   return {name: restored[name] for name in like}
+
+
+def _sums(path: pathlib.Path) -> dict[str, str]:
+  """Returns the SHA-256 digest of every file of a checkpoint, by its name."""
+  sums = {}
+  for file in sorted(path.rglob("*")):
+    if file.is_file() and file.name != SUMS:
+      with open(file, "rb") as f:
+        digest = hashlib.file_digest(f, "sha256").hexdigest()
+      sums[str(file.relative_to(path))] = digest
+  return sums
+
+
+def _write_sums(path: pathlib.Path) -> None:
+  sums = _sums(path)
+  temporary = path / f"{SUMS}.tmp"
+  temporary.write_text("".join(f"{d}  {name}\n" for name, d in sums.items()))
+  os.replace(temporary, path / SUMS)
+
+
+def _damage(path: pathlib.Path) -> str | None:
+  """Returns what is wrong with the files of a checkpoint, or None."""
+  try:
+    lines = (path / SUMS).read_text().splitlines()
+    noted = {name: digest for digest, name in (x.split("  ", 1) for x in lines)}
+    found = _sums(path)
+  except FileNotFoundError:
+    return f"{SUMS} is missing"
+  except (OSError, ValueError) as e:
+    return _first_line(e)
+  for name in sorted(noted.keys() | found.keys()):
+    if name not in found:
+      return f"{name} is missing"
+    if noted.get(name) != found[name]:
+      return f"{name} has changed"
+  return None
+
+
+def _check_whole(directory: pathlib.Path, step: int) -> None:
+  damage = _damage(directory / str(step))
+  if damage:
+    raise CheckpointError(
+      f"{directory}: checkpoint {step} is damaged ({damage})"
+    )
+
+
+def _set_aside(path: pathlib.Path, damage: str) -> None:
+  aside = path.with_name(f"{path.name}.damaged")
+  shutil.rmtree(aside, ignore_errors=True)
+  path.rename(aside)
+  print(
+    f"warning: checkpoint {path.name} is damaged ({damage}) and is renamed to"
+    f" {aside.name}",
+    file=sys.stderr,
+  )
 
 
 def _first_line(error: Exception) -> str:

@@ -4,7 +4,8 @@ config.json: the resolved config. metrics.jsonl: one line per logged step.
 result.json: the outcome, written once at the end.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
@@ -100,12 +101,12 @@ def load_config(workdir: str) -> ml_collections.ConfigDict:
   path = pathlib.Path(workdir, CONFIG)
   try:
     values = json.loads(path.read_text())["config"]
-  except (OSError, ValueError, KeyError) as e:
+    config = base.get_config()
+    config.update(
+      {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    )
+  except (OSError, ValueError, KeyError, TypeError, base.ConfigError) as e:
     raise RunError(f"{workdir}: not a run folder ({CONFIG}: {e})") from e
-  config = base.get_config()
-  config.update(
-    {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-  )
   return config
 
 
@@ -138,23 +139,15 @@ class RunFolder:
         written.
     """
     self.path = pathlib.Path(workdir)
-    mine = identity(config) | {"num_devices": num_devices}
-    try:
+    with contextlib.ExitStack() as on_error, _usable(workdir):
       self.path.mkdir(parents=True, exist_ok=True)
-      self._lock = _lock(self.path)
-      config_path = self.path / CONFIG
-      if config_path.exists():
-        theirs = json.loads(config_path.read_text())["identity"]
-        _check_same(self.path, theirs, mine)
-      write_json(config_path, {"config": to_json(config), "identity": mine})
+      self._lock = on_error.enter_context(_lock(self.path))
+      mine = _check_identity(self.path, config, num_devices)
+      write_json(
+        self.path / CONFIG, {"config": to_json(config), "identity": mine}
+      )
       self._metrics = open(self.path / METRICS, "a")
-    except (OSError, ValueError, KeyError) as e:
-      raise RunError(f"workdir {workdir}: cannot be used ({e})") from e
-
-  def result(self) -> Record | None:
-    """Returns what result.json says, or None while the run is not over."""
-    path = self.path / RESULT
-    return json.loads(path.read_text()) if path.exists() else None
+      on_error.pop_all()
 
   def lines(self) -> list[Record]:
     """Returns the lines of metrics.jsonl; one that was cut off is left out."""
@@ -175,6 +168,10 @@ class RunFolder:
     self._metrics.write(json.dumps(line) + "\n")
     self._metrics.flush()
 
+  def sync(self) -> None:
+    """Waits until the lines are on disk, so that no checkpoint is ahead."""
+    os.fsync(self._metrics.fileno())
+
   def finish(self, record: Record) -> None:
     """Writes result.json."""
     write_json(self.path / RESULT, record)
@@ -185,16 +182,57 @@ class RunFolder:
 
 
 def _lock(path: pathlib.Path) -> IO[str]:
-  lock = open(path / ".lock", "w")
+  lock = open(path / ".lock", "a")
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError as e:
+    lock.close()
     raise RunError(f"workdir {path}: in use by another process") from e
   return lock
 
 
-def _check_same(path: pathlib.Path, theirs: Record, mine: Record) -> None:
-  for name in sorted(theirs.keys() | mine.keys()):
+@contextlib.contextmanager
+def _usable(workdir: str) -> Iterator[None]:
+  try:
+    yield
+  except (OSError, ValueError, KeyError) as e:
+    raise RunError(
+      f"workdir {workdir}: cannot be used ({type(e).__name__}: {e})"
+    ) from e
+
+
+def _check_identity(
+  path: pathlib.Path, config: Mapping[str, Any], num_devices: int
+) -> Record:
+  """Returns the identity of the run, which the folder must not contradict."""
+  mine = identity(config) | {"num_devices": num_devices}
+  if (path / CONFIG).exists():
+    theirs = json.loads((path / CONFIG).read_text())["identity"]
+    check_same(path, theirs, mine)
+  return mine
+
+
+def read_result(
+  workdir: str, config: Mapping[str, Any], num_devices: int
+) -> Record | None:
+  """Returns what result.json says, or None while the run is not over.
+
+  Raises:
+    RunError: the folder belongs to another run, or cannot be read.
+  """
+  path = pathlib.Path(workdir)
+  with _usable(workdir):
+    _check_identity(path, config, num_devices)
+    result = path / RESULT
+    return json.loads(result.read_text()) if result.exists() else None
+
+
+def check_same(path: str | pathlib.Path, theirs: Record, mine: Record) -> None:
+  """Raises `RunError` if the run in the folder `path` is not mine."""
+  # What only one of them reads follows from what they both read.
+  one_only = theirs.keys() ^ mine.keys()
+  names = sorted(theirs.keys() & mine.keys()) + sorted(one_only)
+  for name in names:
     old, new = theirs.get(name, "unset"), mine.get(name, "unset")
     if old != new:
       raise RunError(

@@ -48,17 +48,23 @@ class TrainState(flax.struct.PyTreeNode):
     return {"step": self.step, "opt_state": self.opt_state}
 
 
-def create_state(exp: Experiment, feed: pipeline.Feed) -> TrainState:
+def create_state(
+  exp: Experiment,
+  feed: pipeline.Feed,
+  weights: dict[str, PyTree] | None = None,
+) -> TrainState:
   """Returns the state before the first step.
 
   Args:
     exp: the experiment.
     feed: gives SNIP its training batch, the one of step 0.
+    weights: 'params' and 'model_state' to start from, and to prune; None: new
+      ones, drawn from the seed.
   """
   c = exp.config
   # One key per purpose.
   init_key, mask_key, step_key = jax.random.split(jax.random.key(c.seed), 3)
-  weights = initial_weights(exp, init_key)
+  weights = weights or initial_weights(exp, init_key)
   params, model_state = weights["params"], weights["model_state"]
 
   mask = None

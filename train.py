@@ -1,12 +1,8 @@
-"""The one training loop: `train_and_evaluate(config, workdir, writer)`.
-
-The step is a pure function of one device, with collectives over the axis
-'batch'; it is wrapped in `jax.pmap` once, in `compile_chunk`.
-"""
+"""The one training loop: `train_and_evaluate(config, workdir, writer)`."""
 
 import collections
 from collections.abc import Callable, Sequence
-import functools
+import contextlib
 import math
 import sys
 import time
@@ -14,10 +10,8 @@ from typing import Any, Protocol
 
 from clu import parameter_overview
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import optax
 
 import checkpoints
 from configs import base
@@ -25,18 +19,15 @@ import data
 from data import pipeline
 import evaluation
 import experiment
-from experiment import AXIS
 from experiment import Experiment
-import losses
 import metrics as metrics_lib
 import progress
 import records
-import sam
-from sam import masks
-from state import TrainState
+from state import abstract_weights
 from state import count_parameters
 from state import create_state
-from state import initial_weights
+from step import compile_chunk as compile_chunk
+from step import train_step as train_step
 
 PyTree = Any
 
@@ -58,129 +49,15 @@ class Stopped(Exception):
   """Training left off, after it saved, because it was asked to."""
 
 
-def train_step(
-  state: TrainState,
-  batch: dict[str, jax.Array],
-  *,
-  exp: Experiment,
-  ascend: bool,
-) -> tuple[TrainState, Any]:
-  """One step on one device, inside an axis named 'batch'.
-
-  What leaves it - weights, running averages, metrics - is the same on every
-  device. Loss, accuracy and running averages are those of the unperturbed
-  pass; weight decay is added after SAM's gradient.
-
-  Args:
-    state: the state, the same on every device.
-    batch: this device's raw 'inputs' and 'targets', [B / D, ...].
-    exp: the experiment.
-    ascend: whether to take SAM's gradient; else the plain one.
-
-  Returns:
-    The new state and the step's metrics (`exp.train_metrics`).
-  """
-  c = exp.config
-  # An example's keys depend on its place in the batch of all devices.
-  num_examples = len(batch["targets"])
-  place_B = jax.lax.axis_index(AXIS) * num_examples + jnp.arange(num_examples)
-  step_key = jax.random.fold_in(state.rng, state.step)
-  keys_Bx2 = jax.vmap(
-    lambda i: jax.random.split(jax.random.fold_in(step_key, i))
-  )(place_B)
-  inputs = batch["inputs"]
-  if exp.dataset.augment is not None:
-    inputs = exp.dataset.augment(keys_Bx2[:, 0], inputs)
-  batch = {
-    "inputs": exp.dataset.normalize(inputs),
-    "targets": batch["targets"],
-    "rng": keys_Bx2[:, 1],
-  }
-
-  def loss_fn(params, batch):
-    params = masks.apply(params, state.mask)
-    return exp.loss_fn(params, state.model_state, batch, batch["rng"][0])
-
-  if ascend:
-    grad_fn = sam.value_and_grad(
-      loss_fn,
-      perturbation=c.perturbation,
-      asam_eta=c.asam_eta,
-      ascent_steps=c.ascent_steps,
-      microbatch_size=c.microbatch_size or None,
-      merge_aux=losses.merge_microbatches,
-      sync_axis=AXIS if c.sync_perturbation else None,
-    )
-    (loss, aux), grads = grad_fn(state.params, batch, state.hparams["rho"])
-    sharpness = aux["perturbed_loss"] - loss
-  else:
-    plain_grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    (loss, aux), grads = plain_grad_fn(state.params, batch)
-    sharpness = jnp.zeros_like(loss)
-
-  grads, model_state = jax.lax.pmean((grads, aux["model_state"]), AXIS)
-  learning_rate = state.hparams["learning_rate"]
-  updates, opt_state = exp.optimizer.update(
-    grads,
-    state.opt_state,
-    state.params,
-    learning_rate=learning_rate,
-    weight_decay=state.hparams["weight_decay"],
-  )
-  metrics = exp.train_metrics.gather_from_model_output(
-    axis_name=AXIS,
-    **aux["per_example"],
-    gradient_norm=sam.global_norm(grads),
-    sharpness=sharpness,
-    learning_rate=learning_rate * exp.schedule(state.step),
-    step=state.step,
-  )
-  new_state = state.replace(
-    step=state.step + 1,
-    params=optax.apply_updates(state.params, updates),
-    model_state=model_state,
-    opt_state=opt_state,
-  )
-  return new_state, metrics
-
-
-def compile_chunk(exp: Experiment, ascend: bool) -> Callable[..., Any]:
-  """Returns the pmapped chunk of up to `exp.steps_per_call` training steps.
-
-  It is called as (state, metrics, num_steps, feed, resident) and returns the
-  state, which is donated, and the metrics merged with those of its steps. With
-  `None` in in_axes and out_axes the state stays one replicated array. Note
-  that an output that differs between devices would pass silently here.
-  """
-  step_fn = functools.partial(train_step, exp=exp, ascend=ascend)
-
-  def one_step(t, carry, feed, resident):
-    state, metrics = carry
-    entry = jax.tree.map(lambda x: x[t], feed)
-    state, update = step_fn(state, pipeline.batch_from(resident, entry))
-    return state, metrics_lib.merge(metrics, update)
-
-  def chunk(state, metrics, num_steps, feed, resident):
-    body = functools.partial(one_step, feed=feed, resident=resident)
-    if exp.steps_per_call == 1:  # No loop: it would slow convolutions on CPU.
-      return body(0, (state, metrics))
-    # A loop whose length is an argument compiles once for all lengths.
-    return jax.lax.fori_loop(0, num_steps, body, (state, metrics))
-
-  return jax.pmap(
-    chunk,
-    axis_name=AXIS,
-    in_axes=(None, None, None, 0, None),
-    out_axes=(None, None),
-    donate_argnums=0,
-  )
-
-
 class _Run:
   """One run on its way through the loop."""
 
   def __init__(
-    self, exp: Experiment, folder: records.RunFolder, writer: Writer | None
+    self,
+    exp: Experiment,
+    folder: records.RunFolder,
+    writer: Writer | None,
+    weights: dict[str, PyTree] | None,
   ):
     self.exp = exp
     self.folder = folder
@@ -197,10 +74,7 @@ class _Run:
     self.chunks: dict[bool, Callable[..., Any]] = {}
     self.no_metrics = self._place(metrics_lib.empty(exp.train_metrics))
     self.metrics = self.no_metrics
-    state = create_state(exp, self.feed)
-    if exp.config.init_from:
-      state = self._other_weights(state, exp.config.init_from)
-    self.state = self._place(state)
+    self.state = self._place(create_state(exp, self.feed, weights))
     self.step = 0
     self.newest_train_metrics: records.Record = {}
     self.log_time = time.monotonic()
@@ -209,18 +83,15 @@ class _Run:
   def _place(self, tree: PyTree) -> PyTree:
     return jax.device_put(tree, self.exp.replicated)
 
-  def _other_weights(self, state: TrainState, workdir: str) -> TrainState:
-    weights = checkpoints.restore_weights(workdir, "latest", state.weights)[1]
-    params = masks.apply(weights["params"], state.mask)
-    return state.replace(params=params, model_state=weights["model_state"])
-
   def resume(self) -> None:
     """Goes on from the newest checkpoint, if there is one."""
     restored = self.checkpoints.restore_newest(self._saved())
     if restored is not None:
       self.step, saved = restored
       self.metrics = saved["training"].pop("metrics")
-      self.state = self.state.replace(**saved["weights"], **saved["training"])
+      self.state = self.state.replace(
+        **saved["weights"], **saved["training"], mask=saved.get("mask")
+      )
       self.log_step = self.step
     self.folder.keep_lines_up_to(self.step)
 
@@ -237,6 +108,8 @@ class _Run:
     diverged = None
     try:
       while self.step < exp.num_steps and not diverged:
+        if should_stop():
+          self._stop()
         self._call_device()
         in_flight.append(self.metrics)
         # One call runs while the host prepares the next, but no more.
@@ -246,9 +119,6 @@ class _Run:
         for hook in hooks:
           hook(self.step)
         diverged = self._log_evaluate_save(bar)
-        if not diverged and should_stop():
-          self._save(score=None)
-          raise Stopped(f"stopped and saved at step {self.step}")
     finally:
       bar.close()
     return self._finish(diverged, time.monotonic() - start)
@@ -261,7 +131,7 @@ class _Run:
     print(
       f"{exp.config.model}: {counts['num_parameters']:,} parameters,"
       f" {counts['num_unpruned_parameters']:,} not pruned;"
-      f" {exp.num_devices} x {jax.local_devices()[0].device_kind}"
+      f" {exp.num_devices} x {exp.devices[0].device_kind}"
     )
     if self.step:
       print(f"resumed at step {self.step}")
@@ -272,6 +142,14 @@ class _Run:
       self.writer.write_texts(0, {"parameters": f"```\n{overview}\n```"})
       self.writer.write_scalars(0, counts | {"sparsity": exp.config.sparsity})
     sys.stdout.flush()
+
+  def _stop(self) -> None:
+    values = jax.device_get(self.metrics.compute())
+    if metrics_lib.nonfinite(values):
+      raise Stopped(f"stopped at step {self.step}, not saved: not finite")
+    self._save(score=None)
+    self.checkpoints.wait()
+    raise Stopped(f"stopped and saved at step {self.step}")
 
   def _call_device(self) -> None:
     exp = self.exp
@@ -367,13 +245,14 @@ class _Run:
     return items if state.mask is None else items | {"mask": state.mask}
 
   def _save(self, score: float | None) -> None:
+    self.folder.sync()
     self.checkpoints.save(self.step, self._saved(), score)
 
   def _finish(
     self, diverged: tuple[str, int] | None, seconds: float
   ) -> records.Record:
     """Writes result.json, after the last checkpoint is on disk."""
-    self.checkpoints.close()
+    self.checkpoints.wait()
     result = {
       "status": "diverged" if diverged else "finished",
       "config": records.to_json(self.exp.config),
@@ -381,7 +260,7 @@ class _Run:
       **count_parameters(self.state),
       **records.summarize(self.folder.lines()),
       "wall_time_seconds": seconds,
-      "device": jax.local_devices()[0].device_kind,
+      "device": self.exp.devices[0].device_kind,
       "num_devices": self.exp.num_devices,
       **records.provenance(),
     }
@@ -390,6 +269,9 @@ class _Run:
       result["diverged"] = {"metric": metric, "step": step}
     self.folder.finish(result)
     return result
+
+  def close(self) -> None:
+    self.checkpoints.close()
 
 
 def _plain(value: Any) -> Any:
@@ -400,6 +282,15 @@ def _plain(value: Any) -> Any:
 def _train_name(metric: str) -> str:
   """The metrics that evaluations have too are told apart by their split."""
   return f"train_{metric}" if metric in ("loss", "accuracy") else metric
+
+
+def _weights_of(exp: Experiment, workdir: str) -> dict[str, PyTree]:
+  """Returns what `config.init_from` names, before anything is written."""
+  like = abstract_weights(exp)
+  try:
+    return checkpoints.restore_weights(workdir, "latest", like)[1]
+  except checkpoints.CheckpointError as e:
+    raise checkpoints.CheckpointError(f"config.init_from={e}") from e
 
 
 def train_and_evaluate(
@@ -420,7 +311,7 @@ def train_and_evaluate(
     data_dir: see `data.load`.
     make_hooks: number of steps -> functions that are called with the number
       of steps taken after every call to the device.
-    should_stop: is asked after every call to the device.
+    should_stop: is asked before every call to the device.
 
   Returns:
     The record in result.json. Its 'status' is 'finished' or 'diverged'.
@@ -432,16 +323,35 @@ def train_and_evaluate(
     Stopped: `should_stop` said so; the same call resumes.
   """
   base.check(config)
-  exp = experiment.create(config, data.load(config, data_dir))
-  folder = records.RunFolder(workdir, config, exp.num_devices)
-  try:
-    result = folder.result()
-    if result is None:
-      run = _Run(exp, folder, writer)
-      result = run.train(make_hooks(exp.num_steps), should_stop)
+  result = records.read_result(workdir, config, jax.local_device_count())
+  if result is not None:
     return result
-  finally:
-    folder.close()
+  exp = experiment.create(config, data.load(config, data_dir))
+  return train_experiment(
+    exp, workdir, writer, make_hooks=make_hooks, should_stop=should_stop
+  )
+
+
+def train_experiment(
+  exp: Experiment,
+  workdir: str,
+  writer: Writer | None = None,
+  *,
+  make_hooks: Callable[[int], Sequence[Hook]] = lambda num_steps: (),
+  should_stop: Callable[[], bool] = lambda: False,
+) -> records.Record:
+  """`train_and_evaluate` for an experiment with data of its own."""
+  weights = None
+  init_from = exp.config.init_from
+  if init_from and not checkpoints.has_whole(workdir):
+    weights = _weights_of(exp, init_from)
+  with (
+    contextlib.closing(
+      records.RunFolder(workdir, exp.config, exp.num_devices)
+    ) as folder,
+    contextlib.closing(_Run(exp, folder, writer, weights)) as run,
+  ):
+    return run.train(make_hooks(exp.num_steps), should_stop)
 
 
 def evaluate(
@@ -460,6 +370,7 @@ def evaluate(
   """
   config = records.load_config(workdir)
   exp = experiment.create(config, data.load(config, data_dir))
-  like = jax.device_put(initial_weights(exp), exp.replicated)
-  step, weights = checkpoints.restore_weights(workdir, which, like)
+  step, weights = checkpoints.restore_weights(
+    workdir, which, abstract_weights(exp)
+  )
   return {"step": step} | evaluation.Evaluator(exp)(weights)

@@ -1,0 +1,141 @@
+"""The training step: a pure function of one device, and its chunks.
+
+The step has collectives over the axis 'batch' and is wrapped in `jax.pmap`
+once, in `compile_chunk`.
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from data import pipeline
+from experiment import AXIS
+from experiment import Experiment
+import losses
+import metrics as metrics_lib
+import sam
+from sam import masks
+from state import TrainState
+
+
+def train_step(
+  state: TrainState,
+  batch: dict[str, jax.Array],
+  *,
+  exp: Experiment,
+  ascend: bool,
+) -> tuple[TrainState, Any]:
+  """One step on one device, inside an axis named 'batch'.
+
+  What leaves it - weights, running averages, metrics - is the same on every
+  device. Loss, accuracy and running averages are those of the unperturbed
+  pass; weight decay is added after SAM's gradient.
+
+  Args:
+    state: the state, the same on every device.
+    batch: this device's raw 'inputs' and 'targets', [B / D, ...].
+    exp: the experiment.
+    ascend: whether to take SAM's gradient; else the plain one.
+
+  Returns:
+    The new state and the step's metrics (`exp.train_metrics`).
+  """
+  c = exp.config
+  # An example's keys depend on its place in the batch of all devices.
+  num_examples = len(batch["targets"])
+  place_B = jax.lax.axis_index(AXIS) * num_examples + jnp.arange(num_examples)
+  step_key = jax.random.fold_in(state.rng, state.step)
+  keys_Bx2 = jax.vmap(
+    lambda i: jax.random.split(jax.random.fold_in(step_key, i))
+  )(place_B)
+  inputs = batch["inputs"]
+  if exp.dataset.augment is not None:
+    inputs = exp.dataset.augment(keys_Bx2[:, 0], inputs)
+  batch = {
+    "inputs": exp.dataset.normalize(inputs),
+    "targets": batch["targets"],
+    "rng": keys_Bx2[:, 1],
+  }
+
+  def loss_fn(params, batch):
+    params = masks.apply(params, state.mask)
+    return exp.loss_fn(params, state.model_state, batch, batch["rng"][0])
+
+  if ascend:
+    grad_fn = sam.value_and_grad(
+      loss_fn,
+      perturbation=c.perturbation,
+      asam_eta=c.asam_eta,
+      ascent_steps=c.ascent_steps,
+      microbatch_size=c.microbatch_size or None,
+      merge_aux=losses.merge_microbatches,
+      sync_axis=AXIS if c.sync_perturbation else None,
+    )
+    (loss, aux), grads = grad_fn(state.params, batch, state.hparams["rho"])
+    sharpness = aux["perturbed_loss"] - loss
+  else:
+    plain_grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+    (loss, aux), grads = plain_grad_fn(state.params, batch)
+    sharpness = jnp.zeros_like(loss)
+
+  grads, model_state = jax.lax.pmean((grads, aux["model_state"]), AXIS)
+  learning_rate = state.hparams["learning_rate"]
+  updates, opt_state = exp.optimizer.update(
+    grads,
+    state.opt_state,
+    state.params,
+    learning_rate=learning_rate,
+    weight_decay=state.hparams["weight_decay"],
+  )
+  metrics = exp.train_metrics.gather_from_model_output(
+    axis_name=AXIS,
+    **aux["per_example"],
+    gradient_norm=sam.global_norm(grads),
+    sharpness=sharpness,
+    learning_rate=learning_rate * exp.schedule(state.step),
+    step=state.step,
+  )
+  new_state = state.replace(
+    step=state.step + 1,
+    params=optax.apply_updates(state.params, updates),
+    model_state=model_state,
+    opt_state=opt_state,
+  )
+  return new_state, metrics
+
+
+def compile_chunk(exp: Experiment, ascend: bool) -> Callable[..., Any]:
+  """Returns the pmapped chunk of up to `exp.steps_per_call` training steps.
+
+  It is called as (state, metrics, num_steps, feed, resident) and returns the
+  state, which is donated, and the metrics merged with those of its steps. With
+  `None` in in_axes and out_axes the state stays one replicated array. Note
+  that an output that differs between devices would pass silently here.
+  """
+  step_fn = functools.partial(train_step, exp=exp, ascend=ascend)
+
+  def one_step(t, carry, feed, resident):
+    state, metrics = carry
+    entry = jax.tree.map(lambda x: x[t], feed)
+    state, update = step_fn(state, pipeline.batch_from(resident, entry))
+    return state, metrics_lib.merge(metrics, update)
+
+  def chunk(state, metrics, num_steps, feed, resident):
+    body = functools.partial(one_step, feed=feed, resident=resident)
+    if exp.steps_per_call == 1:  # No loop: it would slow convolutions on CPU.
+      return body(0, (state, metrics))
+    # A loop whose length is an argument compiles once for all lengths.
+    return jax.lax.fori_loop(0, num_steps, body, (state, metrics))
+
+  return jax.pmap(
+    chunk,
+    axis_name=AXIS,
+    in_axes=(None, None, None, 0, None),
+    out_axes=(None, None),
+    devices=exp.devices,
+    donate_argnums=0,
+  )
