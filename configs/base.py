@@ -431,6 +431,7 @@ FIELDS: dict[str, Field] = {
     "training steps in one call to the device; 0 chooses: 1 for streamed data"
     " and for convolutions on CPU (slow inside XLA's CPU loops), else 32",
     minimum=0,
+    maximum=10_000,
     cadence=True,
   ),
 }

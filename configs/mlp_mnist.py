@@ -2,6 +2,11 @@
 
 Widths: `--config.num_neurons="(75,25)"`, (150,50), (300,100), (1200,400),
 (3000,1000). rho is tuned per width over .01, .02, .05, .1, .2.
+
+  python main.py --config=configs/mlp_mnist.py
+
+Not run here on the full data. The paper's best test accuracy at this width is
+98.74 % for SAM and 98.56 % for SGD, over 3 seeds (read off its Figure 7).
 """
 
 import ml_collections

@@ -2,6 +2,12 @@
 
 Widths: `--config.num_neurons="(100,)"` to (1000,). rho is tuned per width over
 .001, .01, .05, .07, .1, .2, .3, .5, .7, 1, 2. The data is generated.
+
+  python main.py --config=configs/mlp_teacher_student.py
+
+Time: @TS_TIME@ on 2 CPU cores. Expect a final test loss of @TS_SAM@ for SAM and
+@TS_SGD@ for SGD (seed 0). The paper's, over 3 seeds, are 1.004 and 1.087 (read
+off its Figure 7); its teacher's weights are not stated.
 """
 
 import ml_collections

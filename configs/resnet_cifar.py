@@ -2,6 +2,12 @@
 
 Widths: `--config.num_filters` 4, 8, 16, 32, 64, 128, 256. rho is tuned per
 width over .001, .005, .01, .02, .05, .1, .2, .5, 1.
+
+  python main.py --config=configs/resnet_cifar.py
+
+Needs a GPU for its 78,000 steps; not run here on the full data. The paper's
+best test accuracy at this width is 96.00 % for SAM and 95.03 % for SGD, over 3
+seeds (read off its Figure 7).
 """
 
 import ml_collections

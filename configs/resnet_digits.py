@@ -1,6 +1,11 @@
 """ResNet-18 on the 8x8 digits inside scikit-learn: offline convolutions.
 
 Not in the paper; its CIFAR-10 workload (Section 3) in small.
+
+  python main.py --config=configs/resnet_digits.py
+
+Time: @RESNET_TIME@ on 2 CPU cores, compilation included. Expect @RESNET_ACC@
+final test accuracy (seed 0).
 """
 
 import ml_collections
@@ -21,7 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.lr_scheduler = "step"
   config.weight_decay = 5e-4
   config.batch_size = 128
-  config.num_epochs = 30
+  config.num_epochs = 50
   config.log_every_steps = 45
-  config.eval_every_epochs = 5
+  config.eval_every_epochs = 10
   return config

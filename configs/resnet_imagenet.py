@@ -2,6 +2,12 @@
 
 Widths: `--config.num_filters` 16, 32, 48, 64, 80. rho is tuned per width over
 .01, .02, .05, .1, .2 (and .005 for the two smallest).
+
+  python main.py --config=configs/resnet_imagenet.py --data_dir=...
+
+Needs GPUs for its 225,180 steps; not run here on the full data. The paper's
+validation accuracy at this width is 76.74 % for SAM and 76.39 % for SGD, over
+3 seeds (read off its Figure 7).
 """
 
 import ml_collections

@@ -1,0 +1,77 @@
+"""Every config, end to end, on small data sets with the real TFDS schema."""
+
+import importlib
+import pathlib
+
+import pytest
+
+import records
+from tests import tfds_fixtures
+import train
+
+CONFIGS = {
+  path.stem
+  for path in pathlib.Path("configs").glob("*.py")
+  if path.stem not in ("__init__", "base")
+}
+# Evaluates a number of examples that is not a multiple of the batch.
+SMALL = {
+  "batch_size": 16,
+  "eval_batch_size": 8,
+  "log_every_steps": 2,
+  "eval_every_epochs": 2,
+}
+FIELDS = {
+  "mlp_digits": {"num_epochs": 4, "log_every_steps": 9},
+  "resnet_digits": {
+    "num_epochs": 4,
+    "num_filters": 4,
+    "log_every_steps": 9,
+    "blocks_per_stage": 1,
+  },
+  "mlp_teacher_student": {"num_epochs": 2, "num_neurons": (100,)},
+  "mlp_mnist": {**SMALL, "num_epochs": 6, "validation_fraction": 0.1},
+  "resnet_cifar": {
+    **SMALL,
+    "num_epochs": 6,
+    "num_filters": 2,
+    "blocks_per_stage": 1,
+  },
+  "resnet_imagenet": {
+    **SMALL,
+    "num_train_steps": 12,
+    "batch_size": 8,
+    "num_filters": 2,
+    "blocks_per_stage": 1,
+    "warmup_steps": 2,
+  },
+}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("tfds")
+  for name in ("mnist", "cifar10"):
+    tfds_fixtures.write(name, folder, num_train=75, num_test=21, num_labels=5)
+  tfds_fixtures.write_imagenet(folder, num_train=20, num_test=11, num_labels=2)
+  return str(folder)
+
+
+def test_every_config_has_a_case():
+  assert set(FIELDS) == CONFIGS
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_loss_falls(name, data_dir, tmp_path):
+  config = importlib.import_module(f"configs.{name}").get_config()
+  config.update(FIELDS[name])
+  result = train.train_and_evaluate(config, str(tmp_path), data_dir=data_dir)
+  assert result["status"] == "finished"
+  lines = records.read_lines(tmp_path)
+  losses = [line["train_loss"] for line in lines if "train_loss" in line]
+  assert losses[-1] < 0.9 * losses[0]
+  again = train.evaluate(str(tmp_path), "latest", data_dir)
+  final = result["final"]
+  assert again["step"] == final["step"] == result["num_steps"]
+  for metric, value in again.items():
+    assert final[metric] == value, metric
