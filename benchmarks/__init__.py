@@ -1,0 +1,1 @@
+"""Speed, against peers or limits in the same run."""

@@ -1,0 +1,245 @@
+"""Two ratios: a SAM step over an SGD step, and the loop over its chunks.
+
+  python -m benchmarks.step_time [--out=FILE.json]
+
+A SAM step has two gradients, so the first ratio should be at most 2.0. The
+training loop (data, metrics, logging, checkpoints) should take at most 1.05
+times as long as the same compiled chunk on data that lies ready. Repeats
+alternate between the two sides; medians are compared. Needs no TensorFlow.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import pathlib
+import shutil
+import statistics
+import tempfile
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from configs import base
+from data import dataset as dataset_lib
+from data import pipeline
+import experiment
+import metrics
+import state as state_lib
+import step
+import train
+
+MNIST_SHAPE, CIFAR_SHAPE, DIGITS_SHAPE = (28, 28, 1), (32, 32, 3), (8, 8, 1)
+MAX_SAM_RATIO, MAX_LOOP_RATIO = 2.0, 1.05
+
+
+def random_images(shape: tuple[int, ...], size: int) -> dataset_lib.Dataset:
+  """Returns noise of the shape of a data set, with its normalization."""
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (size, *shape), dtype=np.uint8)
+  split = dataset_lib.ArraySplit(images, rng.integers(0, 10, size))
+  return dataset_lib.Dataset(
+    name="noise",
+    splits={"train": split, "test": split},
+    input_shape=shape,
+    num_outputs=10,
+    num_classes=10,
+    normalize=dataset_lib.image_normalizer((0.5,), (0.25,)),
+  )
+
+
+class Chunks:
+  """The compiled chunk on data that lies ready."""
+
+  def __init__(self, exp: experiment.Experiment, ascend: bool):
+    c = exp.config
+    self._exp = exp
+    feed = pipeline.create_feed(
+      exp.dataset.splits["train"],
+      seed=c.seed,
+      batch_size=c.batch_size,
+      num_devices=exp.num_devices,
+    )
+    self._state = jax.device_put(
+      state_lib.create_state(exp, feed), exp.replicated
+    )
+    empty = metrics.empty(exp.train_metrics)
+    self._metrics = jax.device_put(empty, exp.replicated)
+    self._resident = jax.device_put(feed.resident, exp.replicated)
+    self._feed = feed.take(0, exp.steps_per_call, exp.steps_per_call)
+    self._chunk = step.compile_chunk(exp, ascend)
+    self.seconds(1)  # Compiles.
+
+  def seconds(self, num_calls: int) -> float:
+    """Returns how long so many calls take."""
+    count = np.int32(self._exp.steps_per_call)
+    start = time.perf_counter()
+    for _ in range(num_calls):
+      # The loop, too, has at most one call in flight beside the next.
+      waiting = self._metrics
+      self._state, self._metrics = self._chunk(
+        self._state, self._metrics, count, self._feed, self._resident
+      )
+      jax.block_until_ready(waiting)
+    jax.block_until_ready(self._metrics)
+    return time.perf_counter() - start
+
+
+def _config(**fields: Any):
+  config = base.get_config()
+  config.update(fields)
+  base.check(config)
+  return config
+
+
+def sam_over_sgd(
+  name: str,
+  fields: dict[str, Any],
+  shape: tuple[int, ...],
+  seconds: float,
+  repeats: int,
+) -> dict[str, Any]:
+  """Times SAM and SGD steps of a model in turn."""
+  exp = experiment.create(_config(**fields), random_images(shape, 1280))
+  sides = {"sgd": Chunks(exp, ascend=False), "sam": Chunks(exp, ascend=True)}
+  one_call = sides["sam"].seconds(1)
+  num_calls = max(2, round(seconds / one_call))
+  times: dict[str, list[float]] = {name: [] for name in sides}
+  for _ in range(repeats):
+    for side, chunks in sides.items():
+      steps = num_calls * exp.steps_per_call
+      times[side].append(1e3 * chunks.seconds(num_calls) / steps)
+  sgd, sam = (statistics.median(times[side]) for side in ("sgd", "sam"))
+  return {
+    "model": name,
+    "sgd_ms": sgd,
+    "sam_ms": sam,
+    "ratio": sam / sgd,
+    "limit": MAX_SAM_RATIO,
+  }
+
+
+def loop_over_chunks(
+  name: str,
+  fields: dict[str, Any],
+  shape: tuple[int, ...],
+  num_steps: int,
+  repeats: int,
+) -> dict[str, Any]:
+  """Times the training loop, and its chunks alone, in turn.
+
+  The loop logs every 100 steps and saves every 250. A hook reads the clock
+  after the first call, which compiles, and after the last; each time, all calls
+  but the newest have ended. The last evaluation comes after that.
+  """
+  dataset = random_images(shape, 1280)
+  probe = experiment.create(_config(**fields), dataset)
+  per_call = probe.steps_per_call
+  num_calls = num_steps // per_call
+  total = (num_calls + 2) * per_call
+  config = _config(
+    **fields,
+    num_train_steps=total,
+    steps_per_call=per_call,
+    log_every_steps=max(100 // per_call, 1) * per_call,
+    checkpoint_every_steps=max(250 // per_call, 1) * per_call,
+    eval_every_epochs=10**6,
+  )
+  exp = experiment.create(config, dataset)
+  chunks = Chunks(exp, ascend=True)
+  times: dict[str, list[float]] = {"chunks": [], "loop": []}
+  for _ in range(repeats):
+    times["chunks"].append(chunks.seconds(num_calls))
+    times["loop"].append(_loop_seconds(exp, 2 * per_call, total))
+  alone, loop = (statistics.median(times[side]) for side in times)
+  steps = num_calls * per_call
+  return {
+    "model": name,
+    "steps": steps,
+    "chunks_ms": 1e3 * alone / steps,
+    "loop_ms": 1e3 * loop / steps,
+    "ratio": loop / alone,
+    "limit": MAX_LOOP_RATIO,
+  }
+
+
+def _loop_seconds(
+  exp: experiment.Experiment, first_step: int, last_step: int
+) -> float:
+  clock: dict[int, float] = {}
+
+  def hook(step: int) -> None:
+    clock[step] = time.perf_counter()
+
+  folder = tempfile.mkdtemp()
+  try:
+    with contextlib.redirect_stdout(io.StringIO()):
+      train.train_experiment(exp, folder, make_hooks=lambda _: [hook])
+  finally:
+    shutil.rmtree(folder)
+  return clock[last_step] - clock[first_step]
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--out", default="benchmarks/results/step_time.json")
+  parser.add_argument("--seconds", type=float, default=2.0, help="per timing")
+  parser.add_argument("--repeats", type=int, default=5)
+  parser.add_argument("--steps", type=int, default=512, help="of the loop")
+  args = parser.parse_args()
+
+  gpu = jax.default_backend() != "cpu"
+  mlp_widths = [(75, 25), (300, 100), (1200, 400), (3000, 1000)]
+  filters = [16, 64, 128] if gpu else [4, 8]
+  models: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
+    (f"mlp {w}", {"num_neurons": w}, MNIST_SHAPE) for w in mlp_widths
+  ] + [
+    (f"resnet18 {f}", {"model": "resnet18", "num_filters": f}, CIFAR_SHAPE)
+    for f in filters
+  ]
+  common = {"weight_decay": 1e-4, "lr_scheduler": "constant"}
+  device = jax.devices()[0].device_kind
+  print(f"{device}, jax {jax.__version__}, batch 128")
+
+  print(f"{'':20} {'SGD ms':>9} {'SAM ms':>9} {'ratio':>7}  (at most 2.0)")
+  steps = []
+  for name, fields, shape in models:
+    row = sam_over_sgd(name, fields | common, shape, args.seconds, args.repeats)
+    steps.append(row)
+    numbers = f"{row['sgd_ms']:9.3f} {row['sam_ms']:9.3f} {row['ratio']:7.3f}"
+    print(f"{name:20} {numbers}", flush=True)
+
+  print(f"{'':20} {'chunk ms':>9} {'loop ms':>9} {'ratio':>7}  (at most 1.05)")
+  loops = []
+  width, shape = (64, CIFAR_SHAPE) if gpu else (8, DIGITS_SHAPE)
+  resnet = {"model": "resnet18", "num_filters": width}
+  models = [
+    ("mlp (300, 100)", {"num_neurons": (300, 100)}, MNIST_SHAPE),
+    (f"resnet18 {width}, {shape[0]}x{shape[1]}", resnet, shape),
+  ]
+  for name, fields, shape in models:
+    row = loop_over_chunks(
+      name, fields | common, shape, args.steps, args.repeats
+    )
+    loops.append(row)
+    numbers = f"{row['chunks_ms']:9.3f} {row['loop_ms']:9.3f}"
+    print(f"{name:20} {numbers} {row['ratio']:7.3f}", flush=True)
+
+  record = {
+    "device": device,
+    "jax": jax.__version__,
+    "seconds": args.seconds,
+    "repeats": args.repeats,
+    "sam_over_sgd": steps,
+    "loop_over_chunks": loops,
+  }
+  out = pathlib.Path(args.out)
+  out.parent.mkdir(parents=True, exist_ok=True)
+  out.write_text(json.dumps(record, indent=2) + "\n")
+  print(f"written to {out}")
+
+
+if __name__ == "__main__":
+  main()
