@@ -246,8 +246,14 @@ def train(workdir: str | None) -> int:
     )
 
   stopped_by: list[int] = []
+
+  def stop(number: int, frame: Any) -> None:
+    del frame
+    stopped_by.append(number)
+    signal.signal(number, signal.SIG_DFL)  # The second one does not wait.
+
   for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, lambda received, _: stopped_by.append(received))
+    signal.signal(number, stop)
 
   writer = tensorboard_writer.create(workdir)
   try:

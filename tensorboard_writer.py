@@ -63,13 +63,13 @@ def create(workdir: str) -> BackgroundWriter | None:
 class _Hooks:
   """clu's periodic actions, made at the first call: see this module."""
 
-  def __init__(self, make: Callable[[], Sequence[Callable[[int], Any]]]):
+  def __init__(self, make: Callable[[int], Sequence[Callable[[int], Any]]]):
     self._make = make
     self._hooks: Sequence[Callable[[int], Any]] | None = None
 
   def __call__(self, step: int) -> None:
     if self._hooks is None:
-      self._hooks = self._make()
+      self._hooks = self._make(step)
     for hook in self._hooks:
       hook(step)
 
@@ -85,14 +85,22 @@ def hooks(
   if writer is None:
     return []
 
-  def make() -> list[Callable[[int], Any]]:
+  def make(step: int) -> list[Callable[[int], Any]]:
     from clu import periodic_actions
 
     made: list[Callable[[int], Any]] = [
-      periodic_actions.ReportProgress(num_train_steps=num_steps, writer=writer)
+      periodic_actions.ReportProgress(num_train_steps=num_steps)
     ]
     if profile:
-      made.append(periodic_actions.Profile(logdir=workdir))
+      # From the first call on, which compiled, over five steps or a call.
+      made.append(
+        periodic_actions.Profile(
+          logdir=workdir,
+          first_profile=step,
+          num_profile_steps=5,
+          profile_duration_ms=None,
+        )
+      )
     return made
 
   return [_Hooks(make)]

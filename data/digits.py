@@ -6,7 +6,6 @@ out. Both draws depend on `data_seed` alone.
 
 import ml_collections
 import numpy as np
-from sklearn import datasets
 
 from data import augment
 from data import dataset
@@ -17,6 +16,8 @@ MAX_PIXEL = 16
 
 def load(config: ml_collections.ConfigDict) -> dataset.Dataset:
   """Returns the digits, with pixels in [0, 1]."""
+  from sklearn import datasets  # Takes a second to import.
+
   bunch = datasets.load_digits()
   images = bunch.images[..., None].astype(np.uint8)
   labels = bunch.target.astype(np.int32)
