@@ -6,6 +6,7 @@ import functools
 
 from flax import linen as nn
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
@@ -103,7 +104,7 @@ def create(
     devices: what to train on; None: all devices of this host.
 
   Raises:
-    ConfigError: the config does not fit the data or the devices.
+    ConfigError: the config does not fit the data.
   """
   c = config
   devices = tuple(devices or jax.local_devices())
@@ -118,18 +119,10 @@ def create(
       f"config.batch_size={c.batch_size}: must be <= the {num_train} training"
       f" examples of {c.dataset}"
     )
-  per_device, remainder = divmod(c.batch_size, len(devices))
-  if remainder:
+  if (c.dtype == "float64") != (jnp.result_type(float) == jnp.float64):
     raise base.ConfigError(
-      f"config.batch_size={c.batch_size}: must be a multiple of the"
-      f" {len(devices)} devices"
-    )
-  perturbs = c.optimizer == "sam"
-  if perturbs and c.microbatch_size and per_device % c.microbatch_size:
-    raise base.ConfigError(
-      f"config.microbatch_size={c.microbatch_size}: must divide the"
-      f" {per_device} examples of a device (config.batch_size={c.batch_size}"
-      f" over {len(devices)})"
+      f"config.dtype={c.dtype!r}: 'float64', and no other, needs JAX's"
+      " jax_enable_x64, which main.py sets"
     )
   model = models.create(c, dataset)
   steps_per_epoch = num_train // c.batch_size
@@ -151,3 +144,27 @@ def create(
     num_steps=num_steps,
     devices=devices,
   )
+
+
+def check_batch(exp: Experiment) -> None:
+  """Raises `ConfigError` if the batch does not fit the devices, or SAM."""
+  c = exp.config
+  per_device, remainder = divmod(c.batch_size, exp.num_devices)
+  if remainder:
+    raise base.ConfigError(
+      f"config.batch_size={c.batch_size}: must be a multiple of the"
+      f" {exp.num_devices} devices"
+    )
+  if c.optimizer != "sam":
+    return
+  if c.microbatch_size and per_device % c.microbatch_size:
+    raise base.ConfigError(
+      f"config.microbatch_size={c.microbatch_size}: must divide the"
+      f" {per_device} examples of a device (config.batch_size={c.batch_size}"
+      f" over {exp.num_devices})"
+    )
+  if not exp.sam_steps:
+    raise base.ConfigError(
+      f"config.sam_end={c.sam_end}: leaves no step to SAM after"
+      f" config.sam_begin={c.sam_begin} in {exp.num_steps} steps"
+    )

@@ -1,11 +1,10 @@
 """Trains (or evaluates) one run: `python main.py --config=configs/X.py`.
 
-Exit codes: 0 finished, 2 wrong input, 3 diverged, 130 or 143 stopped by Ctrl-C
-or SIGTERM after saving (the same command resumes).
+Exit codes: 0 finished, 2 wrong input or data, 3 diverged, 130 or 143 stopped by
+Ctrl-C or SIGTERM after saving (the same command resumes).
 """
 
 from collections.abc import Callable
-import contextlib
 import difflib
 import functools
 import json
@@ -242,7 +241,11 @@ def train(workdir: str | None) -> int:
   def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
     announce()
     return tensorboard_writer.hooks(
-      writer, workdir, num_steps, profile=FLAGS.profile
+      writer,
+      workdir,
+      num_steps,
+      every_steps=config.log_every_steps,
+      profile=FLAGS.profile,
     )
 
   stopped_by: list[int] = []
@@ -316,5 +319,8 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  with contextlib.suppress(BrokenPipeError):
+  try:
     app.run(main, flags_parser=parse_flags)
+  except BrokenPipeError:  # Nobody reads what is printed, as in `| head`.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)

@@ -38,6 +38,19 @@ class FirstNonFinite(clu_metrics.Metric):
     return {"loss": self.loss, "gradient_norm": self.gradient_norm}
 
 
+@flax.struct.dataclass
+class Sharpness(clu_metrics.Average):
+  """The mean of loss at the perturbed point minus loss, over SAM's steps."""
+
+  @classmethod
+  def from_model_output(
+    cls, *, loss: jax.Array, perturbed_loss: jax.Array | None = None, **_: Any
+  ):
+    if perturbed_loss is None:  # Not a step of SAM.
+      return cls(jnp.zeros((), loss.dtype), jnp.int32(0))
+    return cls(perturbed_loss - jnp.mean(loss), jnp.int32(1))
+
+
 def _averages(names: tuple[str, ...]) -> dict[str, type]:
   return {name: clu_metrics.Average.from_output(name) for name in names}
 
@@ -48,11 +61,12 @@ def train_collection(per_example: tuple[str, ...]) -> Collection:
   Args:
     per_example: names of the per-example values. The step also outputs
       learning_rate, gradient_norm (of the gradient that updates the weights,
-      before clipping and weight decay), sharpness (the loss at the perturbed
-      point minus the loss) and step.
+      before clipping and weight decay), step and, if it is one of SAM's,
+      perturbed_loss.
   """
   return clu_metrics.Collection.create(
-    **_averages((*per_example, "gradient_norm", "sharpness")),
+    **_averages((*per_example, "gradient_norm")),
+    sharpness=Sharpness,
     learning_rate=clu_metrics.LastValue.from_output("learning_rate"),
     first_nonfinite=FirstNonFinite,
   )
@@ -80,9 +94,16 @@ def merge(total: Any, update: Any) -> Any:
   )
 
 
-def nonfinite(values: dict[str, Any]) -> tuple[str, int] | None:
-  """Takes 'first_nonfinite' out of computed values: (metric, step) or None."""
+def compute(metrics: Any) -> tuple[dict[str, Any], tuple[str, int] | None]:
+  """Returns the train metrics by name, without those that have no value.
+
+  Returns:
+    The values, and (metric, step) of the first that was not finite, or None.
+  """
+  values = jax.device_get(metrics.compute())
   firsts = values.pop("first_nonfinite")
+  if not metrics.sharpness.count:
+    del values["sharpness"]
   name = min(firsts, key=lambda n: int(firsts[n]))
   step = int(firsts[name])
-  return None if step == _NEVER else (name, step)
+  return values, None if step == _NEVER else (name, step)

@@ -14,7 +14,7 @@ class Progress:
   def __init__(self, first_step: int, num_steps: int, steps_per_epoch: int):
     self._num_steps = num_steps
     self._steps_per_epoch = steps_per_epoch
-    # When the first call returned, since it compiled: (step, time).
+    # When the first call was over, since it compiled: (step, time).
     self._start: tuple[int, float] | None = None
     self._bar = tqdm.tqdm(
       total=num_steps,

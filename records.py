@@ -272,6 +272,11 @@ def score(name: str, value: float) -> float:
   return -value if name.endswith("loss") else value
 
 
+def is_partial(evaluated: Record) -> bool:
+  """Whether an evaluation was capped by `steps_per_eval`."""
+  return any(name.endswith("_num_examples") for name in evaluated)
+
+
 def summarize(lines: list[Record]) -> Record:
   """Returns 'final' and 'best' of the evaluated lines.
 
@@ -282,6 +287,9 @@ def summarize(lines: list[Record]) -> Record:
   evaluated = [
     line for line in lines if any(k.startswith("test_") for k in line)
   ]
+  # Partial evaluations count only if there is no other.
+  whole = [line for line in evaluated if not is_partial(line)]
+  evaluated = whole or evaluated
   if not evaluated:
     return {}
   chosen_by = score_name(evaluated[-1])

@@ -124,7 +124,7 @@ def count_parameters(state: TrainState) -> dict[str, int]:
 def _first_gradient(
   exp: Experiment, feed: pipeline.Feed, params: PyTree, model_state: PyTree
 ) -> PyTree:
-  """Returns the gradient on the batch of step 0, without augmentation."""
+  """Returns the gradient on the batch of step 0, as it comes from the feed."""
   whole = jax.tree.map(
     lambda x: np.concatenate(x[:, 0]), feed.take(0, 1, pad_to=1)
   )

@@ -75,12 +75,10 @@ def train_step(
       merge_aux=losses.merge_microbatches,
       sync_axis=AXIS if c.sync_perturbation else None,
     )
-    (loss, aux), grads = grad_fn(state.params, batch, state.hparams["rho"])
-    sharpness = aux["perturbed_loss"] - loss
+    (_, aux), grads = grad_fn(state.params, batch, state.hparams["rho"])
   else:
     plain_grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    (loss, aux), grads = plain_grad_fn(state.params, batch)
-    sharpness = jnp.zeros_like(loss)
+    (_, aux), grads = plain_grad_fn(state.params, batch)
 
   grads, model_state = jax.lax.pmean((grads, aux["model_state"]), AXIS)
   learning_rate = state.hparams["learning_rate"]
@@ -95,7 +93,7 @@ def train_step(
     axis_name=AXIS,
     **aux["per_example"],
     gradient_norm=sam.global_norm(grads),
-    sharpness=sharpness,
+    perturbed_loss=aux.get("perturbed_loss"),
     learning_rate=learning_rate * exp.schedule(state.step),
     step=state.step,
   )

@@ -12,7 +12,7 @@ from typing import Any
 
 
 class BackgroundWriter:
-  """`clu.metric_writers`' default writer, called in order by one thread.
+  """`clu.metric_writers.SummaryWriter`, called in order by one thread.
 
   The events file appears with the first call, not before.
   """
@@ -22,17 +22,31 @@ class BackgroundWriter:
     self._workdir = workdir
     self._writer: Any = None
     self._pool = concurrent.futures.ThreadPoolExecutor(max_workers=1)
-    self._calls: list[concurrent.futures.Future[None]] = []
+    self._failed = False
+
+  def _open(self) -> Any:
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")  # They are JAX's.
+    from clu import metric_writers
+
+    return metric_writers.SummaryWriter(self._workdir)
 
   def _call(self, method: str, *args: Any) -> None:
-    if self._writer is None:
-      from clu import metric_writers
-
-      self._writer = metric_writers.SummaryWriter(self._workdir)
-    getattr(self._writer, method)(*args)
+    if self._failed:
+      return
+    try:
+      self._writer = self._writer or self._open()
+      getattr(self._writer, method)(*args)
+    except Exception as e:  # No reason to lose the run.
+      self._failed = True
+      print(
+        f"warning: TensorBoard events end here ({type(e).__name__}: {e})",
+        file=sys.stderr,
+      )
 
   def _submit(self, method: str, *args: Any) -> None:
-    self._calls.append(self._pool.submit(self._call, method, *args))
+    self._pool.submit(self._call, method, *args)
 
   def write_scalars(self, step: int, scalars: dict[str, Any]) -> None:
     self._submit("write_scalars", step, scalars)
@@ -44,12 +58,10 @@ class BackgroundWriter:
     self._submit("write_hparams", hparams)
 
   def close(self) -> None:
-    """Waits until everything is written; raises what a call raised."""
-    for call in self._calls:
-      call.result()
-    self._pool.shutdown()
+    """Waits until everything is written."""
     if self._writer is not None:
-      self._writer.close()
+      self._submit("close")
+    self._pool.shutdown()
 
 
 def create(workdir: str) -> BackgroundWriter | None:
@@ -79,17 +91,37 @@ def hooks(
   workdir: str,
   num_steps: int,
   *,
+  every_steps: int,
   profile: bool,
 ) -> list[Callable[[int], Any]]:
-  """Returns what is called after steps: progress notes, and the profiler."""
+  """Returns what is called after steps: progress notes, and the profiler.
+
+  Args:
+    writer: receives steps_per_sec and uptime.
+    workdir: where profiles go.
+    num_steps: length of training.
+    every_steps: steps between two notes.
+    profile: whether to profile some steps.
+  """
   if writer is None:
     return []
 
   def make(step: int) -> list[Callable[[int], Any]]:
     from clu import periodic_actions
+    from clu import platform
+    import jax
 
+    platform.work_unit().set_task_status(
+      f"process {jax.process_index()} of {jax.process_count()},"
+      f" devices: {jax.local_devices()}"
+    )
     made: list[Callable[[int], Any]] = [
-      periodic_actions.ReportProgress(num_train_steps=num_steps)
+      periodic_actions.ReportProgress(
+        num_train_steps=num_steps,
+        writer=writer,
+        every_steps=every_steps,
+        every_secs=None,
+      )
     ]
     if profile:
       # From the first call on, which compiled, over five steps or a call.

@@ -77,8 +77,7 @@ class _Run:
     self.state = self._place(create_state(exp, self.feed, weights))
     self.step = 0
     self.newest_train_metrics: records.Record = {}
-    self.log_time = time.monotonic()
-    self.log_step = 0
+    self.log_step, self.log_time = 0, time.monotonic()
 
   def _place(self, tree: PyTree) -> PyTree:
     return jax.device_put(tree, self.exp.replicated)
@@ -115,9 +114,9 @@ class _Run:
         # One call runs while the host prepares the next, but no more.
         if exp.serialize_calls or len(in_flight) > 1:
           jax.block_until_ready(in_flight.popleft())
-        bar.step(self.step)
         for hook in hooks:
           hook(self.step)
+        bar.step(self.step)
         diverged = self._log_evaluate_save(bar)
     finally:
       bar.close()
@@ -144,8 +143,7 @@ class _Run:
     sys.stdout.flush()
 
   def _stop(self) -> None:
-    values = jax.device_get(self.metrics.compute())
-    if metrics_lib.nonfinite(values):
+    if metrics_lib.compute(self.metrics)[1]:
       raise Stopped(f"stopped at step {self.step}, not saved: not finite")
     self._save(score=None)
     self.checkpoints.wait()
@@ -154,7 +152,8 @@ class _Run:
   def _call_device(self) -> None:
     exp = self.exp
     ascend = self.step in exp.sam_steps
-    if ascend not in self.chunks:
+    compiles = ascend not in self.chunks
+    if compiles:
       self.chunks[ascend] = compile_chunk(exp, ascend)
     num_steps = min(exp.steps_per_call, self._next_stop() - self.step)
     feed = self.feed.take(self.step, num_steps, exp.steps_per_call)
@@ -162,6 +161,9 @@ class _Run:
       self.state, self.metrics, np.int32(num_steps), feed, self.resident
     )
     self.step += num_steps
+    if compiles:  # Which is not counted as training.
+      jax.block_until_ready(self.metrics)
+      self.log_step, self.log_time = self.step, time.monotonic()
 
   def _next_stop(self) -> int:
     """Returns the next step after which there is something to do."""
@@ -197,8 +199,7 @@ class _Run:
     if not due:
       return None
     # Nothing that is not finite is saved.
-    values = jax.device_get(self.metrics.compute())
-    nonfinite = metrics_lib.nonfinite(values)
+    values, nonfinite = metrics_lib.compute(self.metrics)
     if nonfinite:
       return nonfinite
     line: records.Record = {}
@@ -213,7 +214,8 @@ class _Run:
         if not math.isfinite(value):
           return name, self.step
       name = records.score_name(evaluated)
-      score = records.score(name, evaluated[name])
+      if not records.is_partial(evaluated):
+        score = records.score(name, evaluated[name])
       bar.evaluated(self.step, self.newest_train_metrics, evaluated)
       line = line | evaluated
     if line:
@@ -228,12 +230,11 @@ class _Run:
     if self.writer is None:
       return
     now = time.monotonic()
-    rate = (self.step - self.log_step) / (now - self.log_time)
+    speed = {}
+    if self.step > self.log_step:
+      rate = (self.step - self.log_step) / (now - self.log_time)
+      speed = {"examples_per_second": rate * self.exp.config.batch_size}
     self.log_step, self.log_time = self.step, now
-    speed = {
-      "steps_per_second": rate,
-      "examples_per_second": rate * self.exp.config.batch_size,
-    }
     self.writer.write_scalars(self.step, line | speed)
 
   def _saved(self) -> dict[str, PyTree]:
@@ -317,7 +318,8 @@ def train_and_evaluate(
     The record in result.json. Its 'status' is 'finished' or 'diverged'.
 
   Raises:
-    ConfigError, DataError: before anything is written.
+    ConfigError, DataError: before anything is written (DataError also while
+      data is streamed).
     RunError: the folder belongs to another run, or is in use.
     CheckpointError: `config.init_from` does not fit.
     Stopped: `should_stop` said so; the same call resumes.
@@ -341,6 +343,7 @@ def train_experiment(
   should_stop: Callable[[], bool] = lambda: False,
 ) -> records.Record:
   """`train_and_evaluate` for an experiment with data of its own."""
+  experiment.check_batch(exp)
   weights = None
   init_from = exp.config.init_from
   if init_from and not checkpoints.has_whole(workdir):

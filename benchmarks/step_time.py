@@ -12,7 +12,9 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import pathlib
+import platform
 import shutil
 import statistics
 import tempfile
@@ -29,6 +31,7 @@ import experiment
 import metrics
 import state as state_lib
 import step
+import tensorboard_writer
 import train
 
 MNIST_SHAPE, CIFAR_SHAPE, DIGITS_SHAPE = (28, 28, 1), (32, 32, 3), (8, 8, 1)
@@ -48,6 +51,14 @@ def random_images(shape: tuple[int, ...], size: int) -> dataset_lib.Dataset:
     num_classes=10,
     normalize=dataset_lib.image_normalizer((0.5,), (0.25,)),
   )
+
+
+def processor() -> str:
+  """Returns the name of the processor, where Linux tells it."""
+  cpuinfo = pathlib.Path("/proc/cpuinfo")
+  lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+  names = [x.split(":")[1].strip() for x in lines if x.startswith("model name")]
+  return names[0] if names else platform.processor()
 
 
 class Chunks:
@@ -130,7 +141,8 @@ def loop_over_chunks(
 ) -> dict[str, Any]:
   """Times the training loop, and its chunks alone, in turn.
 
-  The loop logs every 100 steps and saves every 250. A hook reads the clock
+  The loop logs about every 100 steps, to TensorBoard too if there is TensorFlow,
+  and saves about every 250. A hook reads the clock
   after the first call, which compiles, and after the last; each time, all calls
   but the newest have ended. The last evaluation comes after that.
   """
@@ -149,6 +161,7 @@ def loop_over_chunks(
   )
   exp = experiment.create(config, dataset)
   chunks = Chunks(exp, ascend=True)
+  _loop_seconds(exp, 2 * per_call, total)  # Imports TensorFlow, if it is there.
   times: dict[str, list[float]] = {"chunks": [], "loop": []}
   for _ in range(repeats):
     times["chunks"].append(chunks.seconds(num_calls))
@@ -174,10 +187,13 @@ def _loop_seconds(
     clock[step] = time.perf_counter()
 
   folder = tempfile.mkdtemp()
+  writer = tensorboard_writer.create(folder)
   try:
     with contextlib.redirect_stdout(io.StringIO()):
-      train.train_experiment(exp, folder, make_hooks=lambda _: [hook])
+      train.train_experiment(exp, folder, writer, make_hooks=lambda _: [hook])
   finally:
+    if writer is not None:
+      writer.close()
     shutil.rmtree(folder)
   return clock[last_step] - clock[first_step]
 
@@ -201,6 +217,8 @@ def main() -> None:
   ]
   common = {"weight_decay": 1e-4, "lr_scheduler": "constant"}
   device = jax.devices()[0].device_kind
+  if not gpu:
+    device = f"{os.cpu_count()} CPU cores ({processor()})"
   print(f"{device}, jax {jax.__version__}, batch 128")
 
   print(f"{'':20} {'SGD ms':>9} {'SAM ms':>9} {'ratio':>7}  (at most 2.0)")

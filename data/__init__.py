@@ -6,6 +6,7 @@ from data import dataset
 from data import digits
 from data import label_noise
 from data import teacher_student
+from data import tfds_images
 from data.dataset import DataError as DataError
 from data.dataset import Dataset as Dataset
 
@@ -28,8 +29,6 @@ def load(
   elif config.dataset == "teacher_student":
     clean = teacher_student.load(config)
   else:
-    from data import tfds_images  # Imports TensorFlow.
-
     clean = tfds_images.load(config, data_dir)
   if not config.label_noise:
     return clean

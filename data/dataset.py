@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 import dataclasses
+import fractions
 import functools
 from typing import Any
 
@@ -127,11 +128,26 @@ def with_noisy_labels(dataset: Dataset, offsets_of: LabelOffsets) -> Dataset:
 
 
 def split_off(
-  num_examples: int, num_held_out: int, seed: int
+  num_examples: int, num_held_out: int, key: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns sorted indices (kept, held out) of a random split."""
-  order = np.random.default_rng([seed, 0x5917]).permutation(num_examples)
+  order = np.random.default_rng(key).permutation(num_examples)
   return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
+
+
+def hold_out(train: ArraySplit, config: Any) -> dict[str, Split]:
+  """Returns 'train' and, unless `validation_fraction` is 0, 'validation'."""
+  # Exact for the decimal fraction: 0.29 of 100 is 29.
+  fraction = fractions.Fraction(repr(float(config.validation_fraction)))
+  num_held_out = int(fraction * train.num_examples)
+  parts = split_off(
+    train.num_examples, num_held_out, (data_seed(config), 0x5917)
+  )
+  names = ("train", "validation") if num_held_out else ("train",)
+  return {
+    name: ArraySplit(train.inputs[i], train.targets[i])
+    for name, i in zip(names, parts, strict=False)
+  }
 
 
 def data_seed(config: Any) -> int:

@@ -21,19 +21,14 @@ def load(config: ml_collections.ConfigDict) -> dataset.Dataset:
   bunch = datasets.load_digits()
   images = bunch.images[..., None].astype(np.uint8)
   labels = bunch.target.astype(np.int32)
-  seed = dataset.data_seed(config)
-  rest, test = dataset.split_off(len(images), NUM_TEST, seed)
-  num_held_out = int(config.validation_fraction * len(rest))
-  kept, held_out = dataset.split_off(len(rest), num_held_out, seed)
-  indices = {"train": rest[kept]}
-  if num_held_out:
-    indices["validation"] = rest[held_out]
-  indices["test"] = test
+  key = (dataset.data_seed(config), 0xD161)
+  rest, test = dataset.split_off(len(images), NUM_TEST, key)
+  train = dataset.ArraySplit(images[rest], labels[rest])
   return dataset.Dataset(
     name="digits",
     splits={
-      name: dataset.ArraySplit(images[i], labels[i])
-      for name, i in indices.items()
+      **dataset.hold_out(train, config),
+      "test": dataset.ArraySplit(images[test], labels[test]),
     },
     input_shape=(8, 8, 1),
     num_outputs=10,

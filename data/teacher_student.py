@@ -30,18 +30,11 @@ def load(config: ml_collections.ConfigDict) -> dataset.Dataset:
   targets = (clean + config.target_noise * noise).astype(np.float32)
   inputs = inputs.astype(np.float32)
 
-  num_held_out = int(config.validation_fraction * NUM_TRAIN)
-  kept, held_out = dataset.split_off(NUM_TRAIN, num_held_out, seed)
-  indices = {"train": kept}
-  if num_held_out:
-    indices["validation"] = held_out
-  indices["test"] = np.arange(NUM_TRAIN, NUM_TRAIN + NUM_TEST)
+  train = dataset.ArraySplit(inputs[:NUM_TRAIN], targets[:NUM_TRAIN])
+  test = dataset.ArraySplit(inputs[NUM_TRAIN:], targets[NUM_TRAIN:])
   return dataset.Dataset(
     name="teacher_student",
-    splits={
-      name: dataset.ArraySplit(inputs[i], targets[i])
-      for name, i in indices.items()
-    },
+    splits={**dataset.hold_out(train, config), "test": test},
     input_shape=(NUM_INPUTS,),
     num_outputs=1,
     num_classes=None,

@@ -79,7 +79,7 @@ def readable(folder: Any) -> Iterator[None]:
     yield
   except Exception as e:
     raise dataset.DataError(
-      f"{folder}: cannot be read ({_reason(e)}); make the folder readable, or"
+      f"{folder}: cannot be read ({_reason(e)}); if its files are damaged,"
       " delete it to have it made again"
     ) from e
 

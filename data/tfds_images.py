@@ -77,18 +77,13 @@ def load(
   recipe = _RECIPES[config.dataset]
   builder = tfds_files.open_builder(config.dataset, data_dir, ("train", "test"))
   train = _read(builder, "train")
-  num_held_out = int(config.validation_fraction * train.num_examples)
-  kept, held_out = dataset.split_off(
-    train.num_examples, num_held_out, dataset.data_seed(config)
-  )
-  splits = {"train": _select(train, kept)}
-  if num_held_out:
-    splits["validation"] = _select(train, held_out)
-  splits["test"] = _read(builder, "test")
   num_classes = builder.info.features["label"].num_classes
   return dataset.Dataset(
     name=config.dataset,
-    splits=splits,
+    splits={
+      **dataset.hold_out(train, config),
+      "test": _read(builder, "test"),
+    },
     input_shape=builder.info.features["image"].shape,
     num_outputs=num_classes,
     num_classes=num_classes,
@@ -114,9 +109,3 @@ def _read(builder: Any, split: str) -> dataset.ArraySplit:
   return dataset.ArraySplit(
     examples["image"].numpy(), examples["label"].numpy().astype(np.int32)
   )
-
-
-def _select(
-  split: dataset.ArraySplit, indices: np.ndarray
-) -> dataset.ArraySplit:
-  return dataset.ArraySplit(split.inputs[indices], split.targets[indices])

@@ -170,7 +170,9 @@ def value_and_grad(
       add,
       jax.tree.map(jnp.zeros_like, params),
       microbatches,
-      unroll=count <= MAX_UNROLLED_MICROBATCHES,
+      unroll=(
+        count <= MAX_UNROLLED_MICROBATCHES and jax.default_backend() == "cpu"
+      ),
     )
     perturbed_loss = jnp.mean(aux.pop("perturbed_loss"))
     aux = merge_aux(aux) if merge_aux else aux
