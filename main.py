@@ -241,11 +241,7 @@ def train(workdir: str | None) -> int:
   def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
     announce()
     return tensorboard_writer.hooks(
-      writer,
-      workdir,
-      num_steps,
-      every_steps=config.log_every_steps,
-      profile=FLAGS.profile,
+      writer, workdir, num_steps, profile=FLAGS.profile
     )
 
   stopped_by: list[int] = []

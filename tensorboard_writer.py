@@ -91,7 +91,6 @@ def hooks(
   workdir: str,
   num_steps: int,
   *,
-  every_steps: int,
   profile: bool,
 ) -> list[Callable[[int], Any]]:
   """Returns what is called after steps: progress notes, and the profiler.
@@ -100,7 +99,6 @@ def hooks(
     writer: receives steps_per_sec and uptime.
     workdir: where profiles go.
     num_steps: length of training.
-    every_steps: steps between two notes.
     profile: whether to profile some steps.
   """
   if writer is None:
@@ -119,8 +117,7 @@ def hooks(
       periodic_actions.ReportProgress(
         num_train_steps=num_steps,
         writer=writer,
-        every_steps=every_steps,
-        every_secs=None,
+        every_secs=10.0,
       )
     ]
     if profile:

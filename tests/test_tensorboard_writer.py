@@ -1,0 +1,59 @@
+"""What TensorBoard finds in a run folder."""
+
+import pytest
+from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.util import tensor_util
+
+import records
+import tensorboard_writer
+from tests import helpers
+import train
+
+
+def test_events_hold_what_the_run_logged(tmp_path):
+  c = helpers.config(num_neurons=(8,), num_epochs=2, log_every_steps=5)
+  folder = str(tmp_path)
+  writer = tensorboard_writer.create(folder)
+  train.train_and_evaluate(
+    c,
+    folder,
+    writer,
+    make_hooks=lambda num_steps: tensorboard_writer.hooks(
+      writer, folder, num_steps, profile=True
+    ),
+  )
+  writer.close()
+
+  events = event_accumulator.EventAccumulator(folder)
+  events.Reload()
+  tags = events.Tags()["tensors"]
+  logged: dict[int, dict[str, float]] = {}
+  for tag in events.PluginTagToContent("scalars"):
+    for event in events.Tensors(tag):
+      value = float(tensor_util.make_ndarray(event.tensor_proto))
+      logged.setdefault(event.step, {})[tag] = value
+  lines = records.read_lines(folder)
+  assert len(lines) > 3
+  for line in lines:
+    step = line.pop("step")
+    del line["epoch"]
+    assert {k: logged[step][k] for k in line} == pytest.approx(line, rel=1e-6)
+  assert {"sharpness", "examples_per_second", "steps_per_sec"} <= set(tags)
+  assert "parameters" in tags
+
+  (content,) = events.PluginTagToContent("hparams").values()
+  hparams = plugin_data_pb2.HParamsPluginData.FromString(content)
+  values = hparams.session_start_info.hparams
+  assert values["rho"].number_value == c.rho
+  assert values["num_neurons"].string_value == "[8]"
+  assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
+
+
+def test_a_failing_writer_does_not_lose_the_run(tmp_path, capfd):
+  (tmp_path / "file").touch()
+  writer = tensorboard_writer.BackgroundWriter(str(tmp_path / "file" / "x"))
+  for step in range(3):
+    writer.write_scalars(step, {"a": 1.0})
+  writer.close()
+  assert capfd.readouterr().err.count("TensorBoard events end here") == 1
