@@ -4,7 +4,7 @@ Not in the paper; the smallest workload on which its Section 3 can be seen.
 
   python main.py --config=configs/mlp_digits.py
 
-Time: @MLP_TIME@ on 2 CPU cores. Expect 98.1 % final test accuracy (seed 0).
+Time: 10 s on 2 CPU cores. Expect 97.5 % final test accuracy (seed 0).
 """
 
 import ml_collections
@@ -19,7 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.model = "mlp"
   config.num_neurons = (300, 100)
   config.optimizer = "sam"
-  config.rho = 0.1
+  config.rho = 0.2  # of .05, .1, .2 the lowest validation loss, seed 0
   config.learning_rate = 0.1
   config.lr_scheduler = "step"
   config.weight_decay = 1e-4
