@@ -59,9 +59,9 @@ class BackgroundWriter:
 
   def close(self) -> None:
     """Waits until everything is written."""
+    self._pool.shutdown()  # Only then is it known whether there is a writer.
     if self._writer is not None:
-      self._submit("close")
-    self._pool.shutdown()
+      self._call("close")
 
 
 def create(workdir: str) -> BackgroundWriter | None:

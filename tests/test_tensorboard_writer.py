@@ -57,3 +57,14 @@ def test_a_failing_writer_does_not_lose_the_run(tmp_path, capfd):
     writer.write_scalars(step, {"a": 1.0})
   writer.close()
   assert capfd.readouterr().err.count("TensorBoard events end here") == 1
+
+
+def test_closing_at_once_writes_everything(tmp_path):
+  writer = tensorboard_writer.BackgroundWriter(str(tmp_path))
+  writer.write_scalars(7, {"a": 2.0})
+  writer.close()  # Before the thread has opened the events file, perhaps.
+  events = event_accumulator.EventAccumulator(str(tmp_path))
+  events.Reload()
+  (event,) = events.Tensors("a")
+  assert event.step == 7
+  assert float(tensor_util.make_ndarray(event.tensor_proto)) == 2.0
