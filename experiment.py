@@ -13,6 +13,7 @@ import optax
 
 from configs import base
 from data import dataset as dataset_lib
+from data import pipeline
 import losses
 import metrics
 import models
@@ -70,6 +71,15 @@ class Experiment:
     """How the pmapped step wants what all devices share."""
     mesh = jax.sharding.Mesh(np.array(self.devices), (AXIS,))
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+  def create_feed(self) -> pipeline.Feed:
+    """Returns the training data on its way to the step."""
+    return pipeline.create_feed(
+      self.dataset.splits["train"],
+      seed=self.config.seed,
+      batch_size=self.config.batch_size,
+      num_devices=self.num_devices,
+    )
 
   @property
   def serialize_calls(self) -> bool:

@@ -16,7 +16,6 @@ import numpy as np
 import checkpoints
 from configs import base
 import data
-from data import pipeline
 import evaluation
 import experiment
 from experiment import Experiment
@@ -63,12 +62,7 @@ class _Run:
     self.folder = folder
     self.writer = writer
     self.checkpoints = checkpoints.Checkpoints(folder.path)
-    self.feed = pipeline.create_feed(
-      exp.dataset.splits["train"],
-      seed=exp.config.seed,
-      batch_size=exp.config.batch_size,
-      num_devices=exp.num_devices,
-    )
+    self.feed = exp.create_feed()
     self.resident = jax.device_put(self.feed.resident, exp.replicated)
     self.evaluator = evaluation.Evaluator(exp)
     self.chunks: dict[bool, Callable[..., Any]] = {}

@@ -26,7 +26,6 @@ import numpy as np
 
 from configs import base
 from data import dataset as dataset_lib
-from data import pipeline
 import experiment
 import metrics
 import state as state_lib
@@ -65,14 +64,8 @@ class Chunks:
   """The compiled chunk on data that lies ready."""
 
   def __init__(self, exp: experiment.Experiment, ascend: bool):
-    c = exp.config
     self._exp = exp
-    feed = pipeline.create_feed(
-      exp.dataset.splits["train"],
-      seed=c.seed,
-      batch_size=c.batch_size,
-      num_devices=exp.num_devices,
-    )
+    feed = exp.create_feed()
     self._state = jax.device_put(
       state_lib.create_state(exp, feed), exp.replicated
     )

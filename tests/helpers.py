@@ -7,7 +7,6 @@ import numpy as np
 
 from configs import base
 from data import dataset as dataset_lib
-from data import pipeline
 import experiment
 import metrics
 import state as state_lib
@@ -47,12 +46,7 @@ class Trainer:
 
   def __init__(self, c, dataset, num_devices: int = 1):
     self.exp = experiment.create(c, dataset, jax.devices()[:num_devices])
-    self.feed = pipeline.create_feed(
-      dataset.splits["train"],
-      seed=c.seed,
-      batch_size=c.batch_size,
-      num_devices=num_devices,
-    )
+    self.feed = self.exp.create_feed()
     place = self.exp.replicated
     self.resident = jax.device_put(self.feed.resident, place)
     self.state = jax.device_put(
