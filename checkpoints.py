@@ -17,7 +17,6 @@ import sys
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 from configs import base
@@ -54,7 +53,7 @@ class Checkpoints:
 
     Args:
       step: training steps taken.
-      items: trees of `jax.Array`s, which may be donated after this call.
+      items: trees of NumPy arrays that do not change any more.
       score: larger for better weights; None if they were not evaluated.
 
     Raises:
@@ -63,10 +62,7 @@ class Checkpoints:
     self.wait()
     if step in self._manager.all_steps():
       return
-    for array in jax.tree.leaves(items):
-      array.copy_to_host_async()
-    copies = jax.tree.map(np.array, items)
-    self._saving = self._thread.submit(self._write, step, copies, score)
+    self._saving = self._thread.submit(self._write, step, items, score)
 
   def _write(self, step: int, items: Items, score: float | None) -> None:
     args = {k: ocp.args.StandardSave(v) for k, v in items.items()}

@@ -1,12 +1,12 @@
 """Evaluation: every example of a split exactly once."""
 
+from collections.abc import Callable, Sequence
 import functools
 import itertools
 from typing import Any
 
 import jax
 
-from data import dataset
 from data import pipeline
 from experiment import AXIS
 from experiment import Experiment
@@ -14,69 +14,101 @@ import metrics as metrics_lib
 from records import Record
 
 PyTree = Any
+# (tree, experiment) -> the tree on the devices of the experiment.
+Place = Callable[[PyTree, Experiment], PyTree]
+
+
+def place(tree: PyTree, exp: Experiment) -> PyTree:
+  """Puts a tree on all devices of an experiment."""
+  return jax.device_put(tree, exp.replicated)
 
 
 class Evaluator:
   """Evaluates the splits that are not trained on."""
 
-  def __init__(self, exp: Experiment):
-    self._exp = exp
-    self._splits = {
-      name: split
-      for name, split in exp.dataset.splits.items()
-      if name != "train"
-    }
-    self._resident = {
-      name: jax.device_put(pipeline.resident_arrays(split), exp.replicated)
-      for name, split in self._splits.items()
-    }
-    self._eval_step = jax.pmap(
-      functools.partial(_eval_step, exp=exp),
-      axis_name=AXIS,
-      in_axes=(None, None, 0, None),
-      out_axes=None,
-      devices=exp.devices,
-    )
+  def __init__(self, parts: Sequence[Experiment], place: Place = place):
+    """Puts the splits where the parts of an experiment are evaluated."""
+    self._parts = parts
+    self._place = place
+    first = parts[0]
+    self._names = [name for name in first.dataset.splits if name != "train"]
+    self._resident = [
+      {name: place(part.resident(name), part) for name in self._names}
+      for part in parts
+    ]
+    self._eval_steps: dict[Any, Callable[..., Any]] = {}
+    for part in parts:
+      if part.devices not in self._eval_steps:
+        self._eval_steps[part.devices] = _compile(part)
 
-  def __call__(self, weights: PyTree) -> Record:
-    """Returns '<split>_<metric>' for every split, every example once.
+  def __call__(self, weights: Sequence[PyTree]) -> list[Record]:
+    """Returns '<split>_<metric>' of every run, every example once.
 
     With `config.steps_per_eval`, '<split>_num_examples' says how many of them
     a partial evaluation saw.
-    """
-    record: Record = {}
-    for name, split in self._splits.items():
-      values, count = self._evaluate(name, split, weights)
-      record |= {f"{name}_{metric}": value for metric, value in values.items()}
-      if count != split.num_examples:
-        record[f"{name}_num_examples"] = count
-    return record
 
-  def _evaluate(
-    self, name: str, split: dataset.Split, weights: PyTree
-  ) -> tuple[dict[str, float], int]:
-    exp = self._exp
-    size = min(exp.config.eval_batch_size, split.num_examples)
+    Args:
+      weights: those of each part.
+    """
+    records: list[Record] = []
+    for name in self._names:
+      evaluated = self._evaluate(name, weights)
+      records = records or [{} for _ in evaluated]
+      for record, values in zip(records, evaluated, strict=True):
+        record |= {f"{name}_{metric}": v for metric, v in values.items()}
+    return records
+
+  def _evaluate(self, name: str, weights: Sequence[PyTree]) -> list[Record]:
+    # The examples of the runs differ, but not their number.
+    exp, num_examples = self._parts[0], self._num_examples(name)
+    size = min(exp.config.eval_batch_size, num_examples)
     size = -(-size // exp.num_devices) * exp.num_devices
-    metrics = jax.device_put(
-      metrics_lib.empty(exp.eval_metrics), exp.replicated
-    )
+    totals = [
+      self._place(
+        metrics_lib.empty(part.eval_metrics, part.run_axis_size), part
+      )
+      for part in self._parts
+    ]
     count = 0
+    split = exp.dataset.splits[name]
     batches = pipeline.eval_batches(split, size, exp.num_devices)
     limit = exp.config.steps_per_eval
-    for batch, num_examples in itertools.islice(
+    for batch, batch_count in itertools.islice(
       batches, None if limit < 0 else limit
     ):
-      metrics = self._eval_step(weights, metrics, batch, self._resident[name])
-      count += num_examples
+      totals = [
+        self._eval_steps[part.devices](w, total, batch, resident[name])
+        for part, w, total, resident in zip(
+          self._parts, weights, totals, self._resident, strict=True
+        )
+      ]
+      count += batch_count
       if exp.serialize_calls:
-        jax.block_until_ready(metrics)
-    seen = int(metrics.loss.count)
-    expected = split.num_examples if limit < 0 else count
-    assert seen == count == expected, (
+        jax.block_until_ready(totals)
+    seen = [int(n) for total in totals for n in total.loss.count.reshape(-1)]
+    expected = num_examples if limit < 0 else count
+    assert {*seen, count} == {expected}, (
       f"{name}: evaluated {seen} of {expected} examples"
     )
-    return {k: float(v) for k, v in metrics.compute().items()}, count
+    values = [run for total in totals for run in metrics_lib.by_run(total)]
+    partial = {"num_examples": count} if count != num_examples else {}
+    return [{k: float(v) for k, v in run.items()} | partial for run in values]
+
+  def _num_examples(self, name: str) -> int:
+    return self._parts[0].dataset.splits[name].num_examples
+
+
+def _compile(exp: Experiment) -> Callable[..., Any]:
+  step = functools.partial(_eval_step, exp=exp)
+  if exp.is_stacked:
+    step = jax.vmap(step, (0, 0, None, pipeline.RUN_AXES))
+  return jax.pmap(
+    step,
+    axis_name=AXIS,
+    in_axes=(None, None, 0, None),
+    out_axes=None,
+    devices=exp.devices,
+  )
 
 
 def _eval_step(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import dataclasses
 import functools
+from typing import Any
 
 from flax import linen as nn
 import jax
@@ -31,10 +32,18 @@ DEFAULT_STEPS_PER_CALL = 32
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-  """A config with all that is built from it before training."""
+  """A config with all that is built from it before training.
+
+  Attributes:
+    config: what its runs share; where they differ, `runs` says.
+    runs: the config of each run: one, or those of a sweep.
+    datasets: the data set of each run.
+    devices: what they are trained on.
+  """
 
   config: ml_collections.ConfigDict
-  dataset: dataset_lib.Dataset
+  runs: tuple[ml_collections.ConfigDict, ...]
+  datasets: tuple[dataset_lib.Dataset, ...]
   model: nn.Module
   loss_fn: losses.LossFn
   eval_loss_fn: losses.LossFn
@@ -45,8 +54,56 @@ class Experiment:
   devices: tuple[jax.Device, ...]
 
   @property
+  def dataset(self) -> dataset_lib.Dataset:
+    """What the data sets of the runs have in common: all but the examples."""
+    return self.datasets[0]
+
+  @property
   def num_devices(self) -> int:
     return len(self.devices)
+
+  @property
+  def is_stacked(self) -> bool:
+    """Whether state, metrics and data have a leading axis of runs."""
+    return len(self.runs) > 1
+
+  @property
+  def run_axis_size(self) -> int | None:
+    return len(self.runs) if self.is_stacked else None
+
+  @functools.cached_property
+  def prunes(self) -> bool:
+    """Whether there are masks; those of a dense run in a sweep keep all."""
+    lists = base.swept(self.config)
+    return any(lists.get("sparsity", (self.config.sparsity,)))
+
+  def split(self) -> list["Experiment"]:
+    """Returns the parts that are trained by one call each.
+
+    A part has the devices that share a batch, and the runs that are mapped over
+    there: all of them, or in a loop, one.
+    """
+    c = self.config
+    size = devices_per_run(c, self.num_devices)
+    places = [
+      self.devices[i : i + size]
+      for i in range(0, self.num_devices - size + 1, size)
+    ]
+    num_runs = len(self.runs)
+    streamed = isinstance(self.dataset.splits["train"], dataset_lib.StreamSplit)
+    mode = c.sweep_mode
+    if mode == "auto":
+      mode = "vmap" if c.model == "mlp" and not streamed else "loop"
+    num_parts = min(len(places), num_runs) if mode == "vmap" else num_runs
+    return [
+      dataclasses.replace(
+        self,
+        runs=tuple(self.runs[r] for r in part),
+        datasets=tuple(self.datasets[r] for r in part),
+        devices=places[i % len(places)],
+      )
+      for i, part in enumerate(np.array_split(np.arange(num_runs), num_parts))
+    ]
 
   @functools.cached_property
   def train_metrics(self) -> metrics.Collection:
@@ -72,14 +129,32 @@ class Experiment:
     mesh = jax.sharding.Mesh(np.array(self.devices), (AXIS,))
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
-  def create_feed(self) -> pipeline.Feed:
-    """Returns the training data on its way to the step."""
-    return pipeline.create_feed(
-      self.dataset.splits["train"],
-      seed=self.config.seed,
-      batch_size=self.config.batch_size,
-      num_devices=self.num_devices,
-    )
+  def create_feed(
+    self, made: dict[tuple[int, int], pipeline.Feed] | None = None
+  ) -> pipeline.Feed:
+    """Returns the training data on its way to the step.
+
+    Args:
+      made: the feeds of single runs that other parts made, to share and extend.
+    """
+    made = {} if made is None else made
+    feeds = []
+    for run, dataset in zip(self.runs, self.datasets, strict=True):
+      split = dataset.splits["train"]
+      key = id(split), run.seed
+      if key not in made:
+        made[key] = pipeline.create_feed(
+          split,
+          seed=run.seed,
+          batch_size=run.batch_size,
+          num_devices=self.num_devices,
+        )
+      feeds.append(made[key])
+    return pipeline.StackedFeed(feeds) if self.is_stacked else feeds[0]
+
+  def resident(self, split: str) -> Any:
+    """Returns what of a split stays on the device."""
+    return pipeline.resident_arrays([d.splits[split] for d in self.datasets])
 
   @property
   def serialize_calls(self) -> bool:
@@ -101,22 +176,30 @@ class Experiment:
     return 1 if streamed or slow_loop else DEFAULT_STEPS_PER_CALL
 
 
+def devices_per_run(config: ml_collections.ConfigDict, num_devices: int) -> int:
+  """Returns over how many devices the batch of a run is spread."""
+  return config.devices_per_run or (1 if base.swept(config) else num_devices)
+
+
 def create(
   config: ml_collections.ConfigDict,
-  dataset: dataset_lib.Dataset,
+  datasets: dataset_lib.Dataset | Sequence[dataset_lib.Dataset],
   devices: Sequence[jax.Device] | None = None,
 ) -> Experiment:
   """Builds what training needs.
 
   Args:
     config: every field of configs/base.py.
-    dataset: from `data.load`.
+    datasets: from `data.load`, or of a sweep, from `data.load_runs`.
     devices: what to train on; None: all devices of this host.
 
   Raises:
-    ConfigError: the config does not fit the data.
+    ConfigError: the config does not fit the data, or the devices.
   """
   c = config
+  if isinstance(datasets, dataset_lib.Dataset):
+    datasets = (datasets,)
+  dataset = datasets[0]
   devices = tuple(devices or jax.local_devices())
   num_train = dataset.splits["train"].num_examples
   if c.validation_fraction and "validation" not in dataset.splits:
@@ -144,7 +227,8 @@ def create(
     )
   return Experiment(
     config=c,
-    dataset=dataset,
+    runs=tuple(base.runs(c)),
+    datasets=tuple(datasets),
     model=model,
     loss_fn=losses.create(c, model, dataset),
     eval_loss_fn=losses.create(c, model, dataset, train=False),
@@ -159,11 +243,17 @@ def create(
 def check_batch(exp: Experiment) -> None:
   """Raises `ConfigError` if the batch does not fit the devices, or SAM."""
   c = exp.config
-  per_device, remainder = divmod(c.batch_size, exp.num_devices)
+  num_devices = devices_per_run(c, exp.num_devices)
+  if num_devices > exp.num_devices:
+    raise base.ConfigError(
+      f"config.devices_per_run={num_devices}: must be <= the {exp.num_devices}"
+      " of this host"
+    )
+  per_device, remainder = divmod(c.batch_size, num_devices)
   if remainder:
     raise base.ConfigError(
       f"config.batch_size={c.batch_size}: must be a multiple of the"
-      f" {exp.num_devices} devices"
+      f" {num_devices} devices"
     )
   if c.optimizer != "sam":
     return
@@ -171,7 +261,7 @@ def check_batch(exp: Experiment) -> None:
     raise base.ConfigError(
       f"config.microbatch_size={c.microbatch_size}: must divide the"
       f" {per_device} examples of a device (config.batch_size={c.batch_size}"
-      f" over {exp.num_devices})"
+      f" over {num_devices})"
     )
   if not exp.sam_steps:
     raise base.ConfigError(

@@ -9,7 +9,6 @@ import difflib
 import functools
 import json
 import os
-import pathlib
 import re
 import signal
 import sys
@@ -19,9 +18,12 @@ from typing import Any, NoReturn
 from absl import app
 from absl import flags
 from absl import logging
+import ml_collections
 from ml_collections import config_flags
 
+import backend
 from configs import base
+import stopping
 
 FLAGS = flags.FLAGS
 HELP = ("--help", "-help", "-h")
@@ -199,27 +201,17 @@ def overrides() -> dict[str, Any]:
   return config_flags.get_override_values(FLAGS["config"])
 
 
-def set_up_jax(dtype: str) -> None:
-  """Sets what must be set before JAX starts."""
-  if FLAGS.deterministic:
-    os.environ["XLA_FLAGS"] = (
-      os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
-    )
-  import jax
-
-  jax.config.update("jax_enable_x64", dtype == "float64")
-  # So that a shell loop compiles once.
-  if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    jax.config.update(
-      "jax_compilation_cache_dir", str(pathlib.Path(cache, "sam-overparam"))
-    )
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+def set_up_jax(config: ml_collections.ConfigDict) -> None:
+  backend.set_up(
+    float64=config.dtype == "float64",
+    deterministic=FLAGS.deterministic,
+    spread_runs=bool(base.swept(config)) and config.devices_per_run <= 1,
+  )
 
 
 def train(workdir: str | None) -> int:
   """Trains, or resumes; returns the exit code."""
-  set_up_jax(FLAGS.config.dtype)
+  set_up_jax(FLAGS.config)
   import progress
   import records
   import tensorboard_writer
@@ -244,16 +236,7 @@ def train(workdir: str | None) -> int:
       writer, workdir, num_steps, profile=FLAGS.profile
     )
 
-  stopped_by: list[int] = []
-
-  def stop(number: int, frame: Any) -> None:
-    del frame
-    stopped_by.append(number)
-    signal.signal(number, signal.SIG_DFL)  # The second one does not wait.
-
-  for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, stop)
-
+  stop = stopping.StopSignal()
   writer = tensorboard_writer.create(workdir)
   try:
     result = training.train_and_evaluate(
@@ -262,25 +245,28 @@ def train(workdir: str | None) -> int:
       writer,
       data_dir=FLAGS.data_dir,
       make_hooks=make_hooks,
-      should_stop=lambda: bool(stopped_by),
+      should_stop=lambda: bool(stop.number),
     )
   except training.Stopped as e:
     print(f"{e}; the same command resumes", flush=True)
-    return 128 + stopped_by[0]
+    return stop.exit_code
   finally:
     if writer is not None:
       writer.close()
   announce()
+  for run in result.get("runs", [result]):
+    if run["status"] == "diverged":
+      name = f"run {run['run']}, " if "run" in run else ""
+      where = "{metric} is not finite at step {step}".format(**run["diverged"])
+      print(f"diverged: {name}{where}", file=sys.stderr)
   if result["status"] == "diverged":
-    where = "{metric} is not finite at step {step}".format(**result["diverged"])
-    print(f"diverged: {where}", file=sys.stderr)
     return DIVERGED
   print(progress.outcome(result), flush=True)
   return 0
 
 
 def evaluate(workdir: str | None) -> int:
-  """Evaluates a checkpoint and prints the metrics as one JSON line."""
+  """Evaluates a checkpoint and prints the metrics of each run as JSON."""
   import records
 
   if workdir is None:
@@ -294,11 +280,11 @@ def evaluate(workdir: str | None) -> int:
     for name in overrides():
       if FLAGS.config[name] != config[name]:
         print(f"warning: config.{name}: not read by eval", file=sys.stderr)
-  set_up_jax(config.dtype)
+  set_up_jax(config)
   import train as training
 
-  record = training.evaluate(workdir, FLAGS.checkpoint, FLAGS.data_dir)
-  print(json.dumps(record))
+  for record in training.evaluate(workdir, FLAGS.checkpoint, FLAGS.data_dir):
+    print(json.dumps(record))
   return 0
 
 

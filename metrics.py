@@ -1,11 +1,13 @@
 """What is logged: clu metric collections over per-example values."""
 
+import functools
 from typing import Any
 
 from clu import metrics as clu_metrics
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Collection = type[clu_metrics.Collection]
 
@@ -55,6 +57,7 @@ def _averages(names: tuple[str, ...]) -> dict[str, type]:
   return {name: clu_metrics.Average.from_output(name) for name in names}
 
 
+@functools.cache  # Parts of a sweep share their type.
 def train_collection(per_example: tuple[str, ...]) -> Collection:
   """Returns the metrics of training steps: averages since the last line.
 
@@ -72,17 +75,25 @@ def train_collection(per_example: tuple[str, ...]) -> Collection:
   )
 
 
+@functools.cache
 def eval_collection(per_example: tuple[str, ...]) -> Collection:
   """Returns the metrics of an evaluation: averages over examples."""
   return clu_metrics.Collection.create(**_averages(per_example))
 
 
-def empty(collection: Collection) -> Any:
-  """Returns the metrics of no examples, in the default float type."""
+def empty(collection: Collection, num_runs: int | None = None) -> Any:
+  """Returns the metrics of no examples, in the default float type.
+
+  Args:
+    collection: which metrics.
+    num_runs: length of a leading axis of runs; None: there is none.
+  """
+  shape = () if num_runs is None else (num_runs,)
 
   def widen(x: jax.Array) -> jax.Array:
     is_float = jnp.issubdtype(x.dtype, jnp.floating)
-    return x.astype(jnp.result_type(float)) if is_float else x
+    dtype = jnp.result_type(float) if is_float else x.dtype
+    return jnp.full(shape, x, dtype)
 
   return jax.tree.map(widen, collection.empty())
 
@@ -94,16 +105,36 @@ def merge(total: Any, update: Any) -> Any:
   )
 
 
-def compute(metrics: Any) -> tuple[dict[str, Any], tuple[str, int] | None]:
-  """Returns the train metrics by name, without those that have no value.
+_compute_all = jax.jit(jax.vmap(lambda metrics: metrics.compute()))
+
+
+def by_run(metrics: Any) -> list[dict[str, Any]]:
+  """Returns the computed metrics of each run, on the host."""
+  if not metrics.loss.count.ndim:
+    return [jax.device_get(metrics.compute())]
+  values = jax.device_get(_compute_all(metrics))
+  num_runs = len(metrics.loss.count)
+  return [jax.tree.map(lambda x, i=i: x[i], values) for i in range(num_runs)]
+
+
+Computed = tuple[dict[str, float], tuple[str, int] | None]
+
+
+def compute(metrics: Any) -> list[Computed]:
+  """Returns the train metrics of each run, without those that have no value.
 
   Returns:
-    The values, and (metric, step) of the first that was not finite, or None.
+    Of each run, the values by name, and (metric, step) of the first that was
+    not finite, or None.
   """
-  values = jax.device_get(metrics.compute())
-  firsts = values.pop("first_nonfinite")
-  if not metrics.sharpness.count:
-    del values["sharpness"]
-  name = min(firsts, key=lambda n: int(firsts[n]))
-  step = int(firsts[name])
-  return values, None if step == _NEVER else (name, step)
+  counts = np.atleast_1d(jax.device_get(metrics.sharpness.count))
+  computed: list[Computed] = []
+  for values, count in zip(by_run(metrics), counts, strict=True):
+    firsts = values.pop("first_nonfinite")
+    if not count:
+      del values["sharpness"]
+    name = min(firsts, key=lambda n: int(firsts[n]))
+    step = int(firsts[name])
+    numbers = {k: float(v) for k, v in values.items()}
+    computed.append((numbers, None if step == _NEVER else (name, step)))
+  return computed

@@ -30,17 +30,19 @@ class Progress:
     self._start = self._start or (step, time.monotonic())
     self._bar.update(step - self._bar.n)
 
-  def evaluated(self, step: int, train: Record, line: Record) -> None:
+  def evaluated(self, step: int, runs: list[Record], num_diverged: int) -> None:
     """Prints the line of an evaluation.
 
     Args:
       step: training steps taken.
-      train: the newest training metrics, by name.
-      line: the evaluation's metrics, by name.
+      runs: the newest metrics by name, of every run that has not diverged.
+      num_diverged: number of the others.
     """
     epochs = f"{step / self._steps_per_epoch:.4g}"
     text = [f"step {step}/{self._num_steps}", f"epoch {epochs}"]
-    text.append(describe(train | line))
+    text.append(describe(runs))
+    if num_diverged:
+      text.append(f"{num_diverged} diverged")
     first_step, start = self._start or (step, 0)
     if step > first_step:
       rate = (step - first_step) / (time.monotonic() - start)
@@ -58,29 +60,39 @@ class Progress:
     self._bar.close()
 
 
-def describe(values: Record) -> str:
-  """Returns for instance 'loss train 0.021 test 0.1, accuracy test 97.22 %'."""
+def describe(runs: list[Record]) -> str:
+  """Returns for instance 'loss train 0.021 test 0.1, accuracy test 97.22 %'.
+
+  Of several runs it states the range: 'accuracy test 66.11 to 94.44 %'.
+  """
   parts = []
   for metric in ("loss", "accuracy"):
     shown = [
-      f"{split} {_format(metric, values[f'{split}_{metric}'])}"
+      f"{split} {_format(metric, [run[f'{split}_{metric}'] for run in runs])}"
       for split in ("train", "validation", "test")
-      if f"{split}_{metric}" in values
+      if runs and all(f"{split}_{metric}" in run for run in runs)
     ]
     if shown:
       parts.append(" ".join([metric, *shown]))
   return ", ".join(parts)
 
 
-def _format(metric: str, value: float) -> str:
-  return f"{100 * value:.2f} %" if metric == "accuracy" else f"{value:.4g}"
+def _format(metric: str, values: list[float]) -> str:
+  ends = sorted({min(values), max(values)})
+  if metric == "accuracy":
+    return " to ".join(f"{100 * v:.2f}" for v in ends) + " %"
+  return " to ".join(f"{v:.4g}" for v in ends)
 
 
 def outcome(result: Record) -> str:
-  """Returns the line that ends a finished run."""
+  """Returns the line that ends a finished run, or sweep."""
+  if "runs" in result:
+    finals = [r["final"] for r in result["runs"] if r["status"] == "finished"]
+    count = f"{len(finals)} of {len(result['runs'])} runs"
+    return f"finished: {count}; final {describe(finals)}"
   best, final = result["best"], result["final"]
   chosen_by = best["chosen_by"].replace("_", " ")
   return (
-    f"finished: final {describe(final)}; best {chosen_by} in epoch"
-    f" {best['epoch']:.4g}: {describe(best)}"
+    f"finished: final {describe([final])}; best {chosen_by} in epoch"
+    f" {best['epoch']:.4g}: {describe([best])}"
   )

@@ -26,7 +26,7 @@ RESULT = "result.json"
 
 Record = dict[str, Any]
 MAX_NAME = 180
-_IN_EVERY_NAME = ("dataset", "model", "optimizer", "seed")
+_IN_EVERY_NAME = ("dataset", "model", "optimizer")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -53,13 +53,14 @@ def run_name(
       parts.append(prefix + _in_name(config[field]))
       stated.add(field)
   parts.append(config.optimizer)
-  if base.is_read("rho", config):
-    parts.append(f"rho{_in_name(config.rho)}")
-    stated.add("rho")
-  parts.append(f"seed{config.seed}")
+  for field in ("rho", "seed"):
+    if base.is_read(field, config):
+      parts.append(field + _in_name(config[field]))
+      stated.add(field)
+  sweeps = {f"sweep.{name}" for name in base.swept(config)}
   parts += [
     f"{name}={_in_name(config[name])}"
-    for name in sorted(set(overrides) - stated)
+    for name in sorted(sweeps | set(overrides) - stated)
     if base.is_read(name, config) and not base.FIELDS[name].cadence
   ]
   name = "-".join(parts)
@@ -71,13 +72,22 @@ def run_name(
 
 def _in_name(value: Any) -> str:
   if isinstance(value, (tuple, list)):
-    return "x".join(map(str, value)) or "0"
+    return "x".join(f"{v:g}" for v in value) or "0"
   text = f"{value:g}" if isinstance(value, float) else str(value)
   return re.sub(r"[^\w.+-]+", "_", text)
 
 
-def identity(config: Mapping[str, Any]) -> Record:
-  """Returns the fields that determine the trajectory of a run."""
+def run_names(config: ml_collections.ConfigDict) -> list[str]:
+  """Returns the name of every run of a sweep; that of a run alone is ''."""
+  names = base.swept(config)
+  return [
+    "-".join(f"{name}={_in_name(run[name])}" for name in names)
+    for run in base.runs(config)
+  ]
+
+
+def identity(config: ml_collections.ConfigDict) -> Record:
+  """Returns the fields that determine the trajectory of a run, or a sweep."""
   return {
     name: list(config[name]) if field.kind is tuple else config[name]
     for name, field in base.FIELDS.items()
@@ -86,10 +96,14 @@ def identity(config: Mapping[str, Any]) -> Record:
 
 
 def to_json(config: ml_collections.ConfigDict) -> Record:
-  return {
+  """Returns the fields of a config, and 'sweep' if it is one."""
+  record = {
     name: list(value) if isinstance(value, tuple) else value
     for name, value in config.items()
+    if name != "sweep"
   }
+  sweep = {name: list(values) for name, values in base.swept(config).items()}
+  return record | {"sweep": sweep} if sweep else record
 
 
 def load_config(workdir: str) -> ml_collections.ConfigDict:
@@ -102,12 +116,22 @@ def load_config(workdir: str) -> ml_collections.ConfigDict:
   try:
     values = json.loads(path.read_text())["config"]
     config = base.get_config()
-    config.update(
-      {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    )
+    config.update(_tuples(values))
   except (OSError, ValueError, KeyError, TypeError, base.ConfigError) as e:
     raise RunError(f"{workdir}: not a run folder ({CONFIG}: {e})") from e
   return config
+
+
+def _tuples(values: Record) -> Record:
+  """Returns what JSON made lists as tuples again."""
+  return {
+    k: tuple(v)
+    if isinstance(v, list)
+    else _tuples(v)
+    if isinstance(v, dict)
+    else v
+    for k, v in values.items()
+  }
 
 
 def write_json(path: pathlib.Path, record: Mapping[str, Any]) -> None:
@@ -202,7 +226,7 @@ def _usable(workdir: str) -> Iterator[None]:
 
 
 def _check_identity(
-  path: pathlib.Path, config: Mapping[str, Any], num_devices: int
+  path: pathlib.Path, config: ml_collections.ConfigDict, num_devices: int
 ) -> Record:
   """Returns the identity of the run, which the folder must not contradict."""
   mine = identity(config) | {"num_devices": num_devices}
@@ -213,7 +237,7 @@ def _check_identity(
 
 
 def read_result(
-  workdir: str, config: Mapping[str, Any], num_devices: int
+  workdir: str, config: ml_collections.ConfigDict, num_devices: int
 ) -> Record | None:
   """Returns what result.json says, or None while the run is not over.
 
@@ -225,6 +249,30 @@ def read_result(
     _check_identity(path, config, num_devices)
     result = path / RESULT
     return json.loads(result.read_text()) if result.exists() else None
+
+
+def read_runs(workdir: str | pathlib.Path) -> list[Record]:
+  """Returns the record of every run of a finished folder.
+
+  Returns:
+    Records as in result.json, each with 'run', its name in the folder ('' if
+    it is alone there), and 'config', its own values.
+
+  Raises:
+    RunError: the folder holds no run, or none that is over.
+  """
+  config = load_config(str(workdir))
+  path = pathlib.Path(workdir, RESULT)
+  with _usable(str(workdir)):
+    if not path.exists():
+      raise RunError(f"{workdir}: its run is not over (no {RESULT})")
+    shared = json.loads(path.read_text())
+    runs = shared.pop("runs", [{"run": ""}])
+  configs = [to_json(run) for run in base.runs(config)]
+  return [
+    shared | run | {"config": own}
+    for run, own in zip(runs, configs, strict=True)
+  ]
 
 
 def check_same(path: str | pathlib.Path, theirs: Record, mine: Record) -> None:

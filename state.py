@@ -1,5 +1,7 @@
 """The state of training, and how it begins."""
 
+from collections.abc import Callable, Sequence
+import dataclasses
 import functools
 from typing import Any
 
@@ -48,37 +50,74 @@ class TrainState(flax.struct.PyTreeNode):
     return {"step": self.step, "opt_state": self.opt_state}
 
 
-def create_state(
-  exp: Experiment,
-  feed: pipeline.Feed,
-  weights: dict[str, PyTree] | None = None,
-) -> TrainState:
-  """Returns the state before the first step.
+def create_states(
+  exp: Experiment, weights: dict[str, PyTree] | None = None
+) -> list[TrainState]:
+  """Returns the state of every run before the first step; they share arrays.
 
   Args:
     exp: the experiment.
-    feed: gives SNIP its training batch, the one of step 0.
     weights: 'params' and 'model_state' to start from, and to prune; None: new
       ones, drawn from the seed.
   """
-  c = exp.config
+  init = _initializer(exp)
+  gradient = jax.jit(functools.partial(_batch_gradient, exp=exp))
+  starts: dict[tuple[Any, ...], TrainState] = {}
+  states = []
+  for i, run in enumerate(exp.runs):
+    # What the initial state depends on, of all that differs between runs.
+    key = run.seed, run.sparsity, id(exp.datasets[i])
+    if key not in starts:
+      starts[key] = _create_run(exp, i, init, gradient, weights)
+    hparams = {
+      name: jnp.asarray(run[name], jnp.result_type(float))
+      for name in ("rho", "learning_rate", "weight_decay")
+    }
+    states.append(starts[key].replace(hparams=hparams))
+  return states
+
+
+def stack(states: Sequence[TrainState]) -> TrainState:
+  """Returns a copy with a leading axis of runs, if there are several."""
+  if len(states) == 1:
+    return jax.tree.map(jnp.copy, states[0])
+  return jax.tree.map(lambda *leaves: _stack(leaves), *states)
+
+
+def _stack(leaves: Sequence[jax.Array]) -> Any:
+  """Returns the leaves stacked, on the host: there it compiles nothing."""
+  if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+    data = np.stack([jax.random.key_data(x) for x in leaves])
+    return jax.random.wrap_key_data(jnp.asarray(data))
+  return np.stack(leaves)
+
+
+def _create_run(
+  exp: Experiment,
+  index: int,
+  init: Callable[..., Any],
+  gradient: Callable[..., PyTree],
+  weights: dict[str, PyTree] | None,
+) -> TrainState:
+  """Returns the state of one run, without its hyper-parameters."""
+  run = exp.runs[index]
   # One key per purpose.
-  init_key, mask_key, step_key = jax.random.split(jax.random.key(c.seed), 3)
-  weights = weights or initial_weights(exp, init_key)
+  init_key, mask_key, step_key = jax.random.split(jax.random.key(run.seed), 3)
+  weights = weights or init(init_key)
   params, model_state = weights["params"], weights["model_state"]
 
   mask = None
-  if c.sparsity:
+  if exp.prunes:
     grads = None
-    if c.pruner == "snip":
-      grads = _first_gradient(exp, feed, params, model_state)
+    if run.pruner == "snip":
+      grads = gradient(params, model_state, _first_batch(exp, index))
     mask = masks.create(
-      c.pruner,
+      run.pruner,
       params,
-      c.sparsity,
+      run.sparsity,
       key=mask_key,
       grads=grads,
-      magnitude_scope=c.magnitude_scope,
+      magnitude_scope=run.magnitude_scope,
     )
     # Zero from the start, or weight decay would move pruned weights.
     params = masks.apply(params, mask)
@@ -89,54 +128,65 @@ def create_state(
     opt_state=exp.optimizer.init(params),
     mask=mask,
     rng=step_key,
-    hparams={
-      name: jnp.asarray(c[name], jnp.result_type(float))
-      for name in ("rho", "learning_rate", "weight_decay")
-    },
+    hparams={},
   )
 
 
-def initial_weights(
-  exp: Experiment, key: jax.Array | None = None
-) -> dict[str, PyTree]:
-  """Returns 'params' and 'model_state' of a new model."""
+def _initializer(exp: Experiment) -> Callable[[jax.Array], dict[str, PyTree]]:
+  """Returns key -> 'params' and 'model_state' of a new model, compiled once."""
   inputs = jnp.zeros((1, *exp.dataset.input_shape))
-  init = jax.jit(functools.partial(exp.model.init, train=False))
-  variables = dict(init(jax.random.key(0) if key is None else key, inputs))
-  return {"params": variables.pop("params"), "model_state": variables}
+
+  @jax.jit
+  def init(key):
+    variables = dict(exp.model.init(key, inputs, train=False))
+    return {"params": variables.pop("params"), "model_state": variables}
+
+  return init
 
 
 def abstract_weights(exp: Experiment) -> dict[str, PyTree]:
-  """Returns the shapes, dtypes and shardings of `initial_weights`."""
+  """Returns shapes, dtypes and shardings of the weights of one run."""
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=exp.replicated),
-    jax.eval_shape(lambda: initial_weights(exp)),
+    jax.eval_shape(_initializer(exp), jax.random.key(0)),
   )
 
 
-def count_parameters(state: TrainState) -> dict[str, int]:
-  """Returns the number of parameters, and of those that are not pruned."""
-  total = sum(x.size for x in jax.tree.leaves(state.params))
-  pruned = sum(int((~m).sum()) for m in jax.tree.leaves(state.mask))
-  return {"num_parameters": total, "num_unpruned_parameters": total - pruned}
+def count_parameters(
+  state: TrainState, num_runs: int = 1
+) -> list[dict[str, int]]:
+  """Returns the number of parameters of each run, and of those not pruned."""
+  total = sum(x.size for x in jax.tree.leaves(state.params)) // num_runs
+  unpruned = np.full(num_runs, total)
+  for mask in jax.tree.leaves(state.mask):
+    unpruned -= np.sum(~np.asarray(mask).reshape(num_runs, -1), axis=1)
+  return [
+    {"num_parameters": total, "num_unpruned_parameters": int(n)}
+    for n in unpruned
+  ]
 
 
-def _first_gradient(
-  exp: Experiment, feed: pipeline.Feed, params: PyTree, model_state: PyTree
-) -> PyTree:
-  """Returns the gradient on the batch of step 0, as it comes from the feed."""
+def _first_batch(exp: Experiment, index: int) -> dict[str, jax.Array]:
+  """Returns the batch of step 0 of a run, [1, B, ...]."""
+  alone = dataclasses.replace(
+    exp, runs=exp.runs[index : index + 1], datasets=exp.datasets[index:][:1]
+  )
   whole = jax.tree.map(
-    lambda x: np.concatenate(x[:, 0]), feed.take(0, 1, pad_to=1)
+    lambda x: np.concatenate(x[:, 0]), alone.create_feed().take(0, 1, pad_to=1)
   )
-  batch = pipeline.batch_from(feed.resident, whole)
-  batch = batch | {
-    "inputs": exp.dataset.normalize(jnp.asarray(batch["inputs"]))
-  }
+  batch = pipeline.batch_from(alone.resident("train"), whole)
+  inputs = exp.dataset.normalize(jnp.asarray(batch["inputs"]))
+  return jax.tree.map(lambda x: x[None], batch | {"inputs": inputs})
+
+
+def _batch_gradient(
+  params: PyTree, model_state: PyTree, batch: PyTree, *, exp: Experiment
+) -> PyTree:
+  """Returns the gradient of the mean loss of a batch [1, B, ...]."""
 
   def mean_loss(params, batch):
     return exp.loss_fn(params, model_state, batch, jax.random.key(0))[0]
 
   # BatchNorm over all devices is BatchNorm over this one whole batch.
   grad = jax.vmap(jax.grad(mean_loss), (None, 0), axis_name=AXIS)
-  first = jax.tree.map(lambda x: x[None], batch)
-  return jax.tree.map(lambda g: g[0], jax.jit(grad)(params, first))
+  return jax.tree.map(lambda g: g[0], grad(params, batch))

@@ -116,11 +116,17 @@ def compile_chunk(exp: Experiment, ascend: bool) -> Callable[..., Any]:
   """
   step_fn = functools.partial(train_step, exp=exp, ascend=ascend)
 
-  def one_step(t, carry, feed, resident):
+  def step_run(carry, entry, resident):
     state, metrics = carry
-    entry = jax.tree.map(lambda x: x[t], feed)
     state, update = step_fn(state, pipeline.batch_from(resident, entry))
     return state, metrics_lib.merge(metrics, update)
+
+  step_runs: Callable[..., Any] = step_run
+  if exp.is_stacked:
+    step_runs = jax.vmap(step_run, (0, 0, pipeline.RUN_AXES))
+
+  def one_step(t, carry, feed, resident):
+    return step_runs(carry, jax.tree.map(lambda x: x[t], feed), resident)
 
   def chunk(state, metrics, num_steps, feed, resident):
     body = functools.partial(one_step, feed=feed, resident=resident)

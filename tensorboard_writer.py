@@ -23,6 +23,18 @@ class BackgroundWriter:
     self._writer: Any = None
     self._pool = concurrent.futures.ThreadPoolExecutor(max_workers=1)
     self._failed = False
+    self._of_runs: list[BackgroundWriter] = []
+
+  def for_run(self, name: str) -> "BackgroundWriter":
+    """Returns the writer of a run of a sweep, to a folder of its own.
+
+    It is called by the same thread and closed with this writer.
+    """
+    writer = BackgroundWriter(os.path.join(self._workdir, name))
+    writer._pool.shutdown()
+    writer._pool = self._pool
+    self._of_runs.append(writer)
+    return writer
 
   def _open(self) -> Any:
     import tensorflow as tf
@@ -60,8 +72,9 @@ class BackgroundWriter:
   def close(self) -> None:
     """Waits until everything is written."""
     self._pool.shutdown()  # Only then is it known whether there is a writer.
-    if self._writer is not None:
-      self._call("close")
+    for writer in [self, *self._of_runs]:
+      if writer._writer is not None:
+        writer._call("close")
 
 
 def create(workdir: str) -> BackgroundWriter | None:

@@ -1,7 +1,6 @@
 """The one training loop: `train_and_evaluate(config, workdir, writer)`."""
 
-import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import contextlib
 import math
 import sys
@@ -11,7 +10,6 @@ from typing import Any, Protocol
 from clu import parameter_overview
 import jax
 import ml_collections
-import numpy as np
 
 import checkpoints
 from configs import base
@@ -19,16 +17,19 @@ import data
 import evaluation
 import experiment
 from experiment import Experiment
-import metrics as metrics_lib
 import progress
 import records
 from state import abstract_weights
-from state import count_parameters
-from state import create_state
 from step import compile_chunk as compile_chunk
 from step import train_step as train_step
+import trainer as trainer_lib
 
 PyTree = Any
+Diverged = tuple[str, int]
+
+# Points of a curve in TensorBoard, for a run of a sweep: each number that clu
+# writes costs 0.24 ms.
+MAX_SWEEP_WRITES = 20
 
 
 class Writer(Protocol):
@@ -41,6 +42,12 @@ class Writer(Protocol):
   def write_hparams(self, hparams: dict[str, Any]) -> None: ...
 
 
+class RunsWriter(Writer, Protocol):
+  """A writer that has another one for each run of a sweep."""
+
+  def for_run(self, name: str) -> Writer: ...
+
+
 Hook = Callable[[int], Any]
 
 
@@ -48,45 +55,49 @@ class Stopped(Exception):
   """Training left off, after it saved, because it was asked to."""
 
 
-class _Run:
-  """One run on its way through the loop."""
+class _Loop:
+  """The run of a folder, or its sweep, on the way through training."""
 
   def __init__(
     self,
     exp: Experiment,
     folder: records.RunFolder,
-    writer: Writer | None,
+    writer: RunsWriter | None,
     weights: dict[str, PyTree] | None,
   ):
     self.exp = exp
     self.folder = folder
     self.writer = writer
     self.checkpoints = checkpoints.Checkpoints(folder.path)
-    self.feed = exp.create_feed()
-    self.resident = jax.device_put(self.feed.resident, exp.replicated)
-    self.evaluator = evaluation.Evaluator(exp)
-    self.chunks: dict[bool, Callable[..., Any]] = {}
-    self.no_metrics = self._place(metrics_lib.empty(exp.train_metrics))
-    self.metrics = self.no_metrics
-    self.state = self._place(create_state(exp, self.feed, weights))
-    self.step = 0
-    self.newest_train_metrics: records.Record = {}
+    self.is_sweep = bool(base.swept(exp.config))
+    self.names = records.run_names(exp.config)
+    self.writers: list[Writer] = []
+    if writer is not None:
+      self.writers = (
+        [writer.for_run(n) for n in self.names] if self.is_sweep else [writer]
+      )
+    self.trainer = trainer_lib.Trainer(exp, weights)
+    # By the index of the run: what was not finite, and at which step.
+    self.diverged: dict[int, Diverged] = {}
+    self.newest_train_metrics: dict[int, records.Record] = {}
     self.log_step, self.log_time = 0, time.monotonic()
 
-  def _place(self, tree: PyTree) -> PyTree:
-    return jax.device_put(tree, self.exp.replicated)
+  @property
+  def step(self) -> int:
+    return self.trainer.step
 
   def resume(self) -> None:
     """Goes on from the newest checkpoint, if there is one."""
-    restored = self.checkpoints.restore_newest(self._saved())
+    restored = self.checkpoints.restore_newest(self.trainer.abstract_items())
     if restored is not None:
-      self.step, saved = restored
-      self.metrics = saved["training"].pop("metrics")
-      self.state = self.state.replace(
-        **saved["weights"], **saved["training"], mask=saved.get("mask")
-      )
+      self.trainer.restore(*restored)
       self.log_step = self.step
     self.folder.keep_lines_up_to(self.step)
+    for line in self.folder.lines():
+      if "diverged" in line:
+        where = line["diverged"]
+        run = self.names.index(line["run"])
+        self._give_up(run, (where["metric"], where["step"]))
 
   def train(
     self, hooks: Sequence[Hook], should_stop: Callable[[], bool]
@@ -97,67 +108,63 @@ class _Run:
     self.resume()
     self._introduce()
     bar = progress.Progress(self.step, exp.num_steps, exp.steps_per_epoch)
-    in_flight: collections.deque[Any] = collections.deque()
-    diverged = None
     try:
-      while self.step < exp.num_steps and not diverged:
+      while self.step < exp.num_steps and self._going():
         if should_stop():
           self._stop()
-        self._call_device()
-        in_flight.append(self.metrics)
-        # One call runs while the host prepares the next, but no more.
-        if exp.serialize_calls or len(in_flight) > 1:
-          jax.block_until_ready(in_flight.popleft())
+        if self.trainer.call(self._next_stop() - self.step):
+          # What compiled is not counted as training.
+          self.log_step, self.log_time = self.step, time.monotonic()
         for hook in hooks:
           hook(self.step)
         bar.step(self.step)
-        diverged = self._log_evaluate_save(bar)
+        self._log_evaluate_save(bar)
     finally:
       bar.close()
-    return self._finish(diverged, time.monotonic() - start)
+    return self._finish(time.monotonic() - start)
+
+  def _going(self) -> list[int]:
+    """Returns the runs that have not diverged."""
+    return [r for r in range(len(self.names)) if r not in self.diverged]
 
   def _introduce(self) -> None:
     """Says what is trained, and from where."""
-    exp, counts = self.exp, count_parameters(self.state)
+    exp, counts = self.exp, self.trainer.count_parameters()
     sizes = [f"{n} {s.num_examples:,}" for n, s in exp.dataset.splits.items()]
     print(f"{exp.dataset.name}: {', '.join(sizes)} examples")
+    unpruned = sorted({c["num_unpruned_parameters"] for c in counts})
     print(
-      f"{exp.config.model}: {counts['num_parameters']:,} parameters,"
-      f" {counts['num_unpruned_parameters']:,} not pruned;"
+      f"{exp.config.model}: {counts[0]['num_parameters']:,} parameters,"
+      f" {' or '.join(f'{n:,}' for n in unpruned)} not pruned;"
       f" {exp.num_devices} x {exp.devices[0].device_kind}"
     )
+    if self.is_sweep:
+      print(f"{len(self.names)} runs, {self.trainer.describe()}")
     if self.step:
       print(f"resumed at step {self.step}")
-    elif self.writer is not None:
-      hparams = records.identity(exp.config)
-      self.writer.write_hparams({k: _plain(v) for k, v in hparams.items()})
-      overview = parameter_overview.get_parameter_overview(self.state.params)
-      self.writer.write_texts(0, {"parameters": f"```\n{overview}\n```"})
-      self.writer.write_scalars(0, counts | {"sparsity": exp.config.sparsity})
+    else:
+      self._write_beginning(counts)
     sys.stdout.flush()
 
+  def _write_beginning(self, counts: list[dict[str, int]]) -> None:
+    """Writes to TensorBoard what is known of the runs before they train."""
+    for writer, run in zip(self.writers, self.exp.runs, strict=False):
+      hparams = records.identity(run)
+      writer.write_hparams({k: _plain(v) for k, v in hparams.items()})
+    if self.writer is not None and not self.is_sweep:
+      params = self.trainer.states[0].params
+      overview = parameter_overview.get_parameter_overview(params)
+      self.writer.write_texts(0, {"parameters": f"```\n{overview}\n```"})
+      sparsity = {"sparsity": self.exp.config.sparsity}
+      self.writer.write_scalars(0, counts[0] | sparsity)
+
   def _stop(self) -> None:
-    if metrics_lib.compute(self.metrics)[1]:
+    computed = self.trainer.train_metrics()
+    if all(computed[run][1] for run in self._going()):
       raise Stopped(f"stopped at step {self.step}, not saved: not finite")
     self._save(score=None)
     self.checkpoints.wait()
     raise Stopped(f"stopped and saved at step {self.step}")
-
-  def _call_device(self) -> None:
-    exp = self.exp
-    ascend = self.step in exp.sam_steps
-    compiles = ascend not in self.chunks
-    if compiles:
-      self.chunks[ascend] = compile_chunk(exp, ascend)
-    num_steps = min(exp.steps_per_call, self._next_stop() - self.step)
-    feed = self.feed.take(self.step, num_steps, exp.steps_per_call)
-    self.state, self.metrics = self.chunks[ascend](
-      self.state, self.metrics, np.int32(num_steps), feed, self.resident
-    )
-    self.step += num_steps
-    if compiles:  # Which is not counted as training.
-      jax.block_until_ready(self.metrics)
-      self.log_step, self.log_time = self.step, time.monotonic()
 
   def _next_stop(self) -> int:
     """Returns the next step after which there is something to do."""
@@ -181,47 +188,91 @@ class _Run:
     at_end = self.step == self.exp.num_steps
     return at_end or (period > 0 and self.step % period == 0)
 
-  def _log_evaluate_save(
-    self, bar: progress.Progress
-  ) -> tuple[str, int] | None:
-    """Does what is due after a step.
-
-    Returns:
-      (metric, step) of the first value that is not finite, or None.
-    """
+  def _log_evaluate_save(self, bar: progress.Progress) -> None:
+    """Does what is due after a step."""
     due = {action for action in self._periods() if self._is_due(action)}
     if not due:
-      return None
-    # Nothing that is not finite is saved.
-    values, nonfinite = metrics_lib.compute(self.metrics)
-    if nonfinite:
-      return nonfinite
-    line: records.Record = {}
+      return
+    lines = self._train_lines()
     if "log" in due:
-      line |= {_train_name(k): float(v) for k, v in values.items()}
-      self.newest_train_metrics = line
-      self.metrics = self.no_metrics
-    score = None
-    if "evaluate" in due:
-      evaluated = self.evaluator(self.state.weights)
-      for name, value in evaluated.items():
-        if not math.isfinite(value):
-          return name, self.step
-      name = records.score_name(evaluated)
-      if not records.is_partial(evaluated):
-        score = records.score(name, evaluated[name])
-      bar.evaluated(self.step, self.newest_train_metrics, evaluated)
-      line = line | evaluated
-    if line:
-      self._write(line)
-    if "evaluate" in due or "save" in due:
-      self._save(score)
-    return None
+      self.newest_train_metrics = lines
+      self.trainer.reset_metrics()
+    else:
+      lines = {run: {} for run in lines}
+    evaluated: dict[int, records.Record] = {}
+    if "evaluate" in due and lines:
+      evaluated = self._evaluate(lines)
+      shown = [
+        self.newest_train_metrics.get(run, {}) | values
+        for run, values in evaluated.items()
+      ]
+      bar.evaluated(self.step, shown, len(self.diverged))
+      lines = {run: lines[run] | values for run, values in evaluated.items()}
+    # Nothing is written or saved of what is not finite.
+    if not lines:
+      return
+    if {"log", "evaluate"} & due:
+      self._write(lines, evaluated)
+    at_evals = self.exp.config.checkpoint_at_evals
+    if "save" in due or ("evaluate" in due and at_evals):
+      self._save(self._score(evaluated))
 
-  def _write(self, line: records.Record) -> None:
+  def _train_lines(self) -> dict[int, records.Record]:
+    """Returns the training metrics of the runs that go on."""
+    lines = {}
+    computed = self.trainer.train_metrics()
+    for run in self._going():
+      values, nonfinite = computed[run]
+      if nonfinite:
+        self._diverge(run, nonfinite)
+      else:
+        lines[run] = {_train_name(k): v for k, v in values.items()}
+    return lines
+
+  def _evaluate(self, runs: Iterable[int]) -> dict[int, records.Record]:
+    """Returns the evaluations of those of the runs that go on."""
+    evaluated = {}
+    values = self.trainer.evaluate()
+    for run in runs:
+      nonfinite = [k for k, v in values[run].items() if not math.isfinite(v)]
+      if nonfinite:
+        self._diverge(run, (nonfinite[0], self.step))
+      else:
+        evaluated[run] = values[run]
+    return evaluated
+
+  def _diverge(self, run: int, where: Diverged) -> None:
+    """Notes that a run is over, while its neighbours go on."""
+    self._give_up(run, where)
+    if self.is_sweep:
+      metric, step = where
+      what = {"diverged": {"metric": metric, "step": step}}
+      self.folder.append(self._place(run) | what)
+
+  def _give_up(self, run: int, where: Diverged) -> None:
+    self.diverged[run] = where
+    self.trainer.given_up.add(run)
+
+  def _place(self, run: int) -> records.Record:
+    """Returns which run and step a line is about."""
     epoch = self.step / self.exp.steps_per_epoch
-    self.folder.append({"step": self.step, "epoch": epoch} | line)
-    if self.writer is None:
+    at = {"step": self.step, "epoch": epoch}
+    return {"run": self.names[run]} | at if self.is_sweep else at
+
+  def _write(
+    self,
+    lines: dict[int, records.Record],
+    evaluated: dict[int, records.Record],
+  ) -> None:
+    for run, line in lines.items():
+      self.folder.append(self._place(run) | line)
+    if not self.writers:
+      return
+    if self.is_sweep:
+      if evaluated and self._is_point():
+        for run, values in evaluated.items():
+          train = self.newest_train_metrics.get(run, {})
+          self.writers[run].write_scalars(self.step, train | values)
       return
     now = time.monotonic()
     speed = {}
@@ -229,41 +280,61 @@ class _Run:
       rate = (self.step - self.log_step) / (now - self.log_time)
       speed = {"examples_per_second": rate * self.exp.config.batch_size}
     self.log_step, self.log_time = self.step, now
-    self.writer.write_scalars(self.step, line | speed)
+    self.writers[0].write_scalars(self.step, lines[0] | speed)
 
-  def _saved(self) -> dict[str, PyTree]:
-    """Returns the items of a checkpoint."""
-    state = self.state
-    training = state.training | {"metrics": self.metrics}
-    items = {"weights": state.weights, "training": training}
-    # A mask never changes; whoever measures a pruned model needs it.
-    return items if state.mask is None else items | {"mask": state.mask}
+  def _is_point(self) -> bool:
+    """Whether this evaluation of a sweep goes to TensorBoard."""
+    period = self._periods()["evaluate"]
+    number = -(-self.step // period)
+    stride = -(-self.exp.num_steps // (period * MAX_SWEEP_WRITES))
+    return number % stride == 0 or self.step == self.exp.num_steps
+
+  def _score(self, evaluated: dict[int, records.Record]) -> float | None:
+    """Returns by what the best checkpoint of a run is chosen."""
+    # The runs of a sweep share their checkpoints, but not their best step.
+    if self.is_sweep or not evaluated or records.is_partial(evaluated[0]):
+      return None
+    name = records.score_name(evaluated[0])
+    return records.score(name, evaluated[0][name])
 
   def _save(self, score: float | None) -> None:
     self.folder.sync()
-    self.checkpoints.save(self.step, self._saved(), score)
+    self.checkpoints.wait()
+    self.checkpoints.save(self.step, self.trainer.items(), score)
 
-  def _finish(
-    self, diverged: tuple[str, int] | None, seconds: float
-  ) -> records.Record:
+  def _finish(self, seconds: float) -> records.Record:
     """Writes result.json, after the last checkpoint is on disk."""
     self.checkpoints.wait()
+    runs = self._run_records()
     result = {
-      "status": "diverged" if diverged else "finished",
+      "status": "finished" if self._going() else "diverged",
       "config": records.to_json(self.exp.config),
       "num_steps": self.step,
-      **count_parameters(self.state),
-      **records.summarize(self.folder.lines()),
+      **({"runs": runs} if self.is_sweep else runs[0]),
       "wall_time_seconds": seconds,
       "device": self.exp.devices[0].device_kind,
-      "num_devices": self.exp.num_devices,
+      "num_devices": experiment.devices_per_run(
+        self.exp.config, self.exp.num_devices
+      ),
       **records.provenance(),
     }
-    if diverged:
-      metric, step = diverged
-      result["diverged"] = {"metric": metric, "step": step}
     self.folder.finish(result)
     return result
+
+  def _run_records(self) -> list[records.Record]:
+    lines: dict[str, list[records.Record]] = {name: [] for name in self.names}
+    for line in self.folder.lines():
+      lines[line.pop("run", "")].append(line)
+    runs = []
+    for i, counts in enumerate(self.trainer.count_parameters()):
+      run: records.Record = {"run": self.names[i]} if self.is_sweep else {}
+      run["status"] = "diverged" if i in self.diverged else "finished"
+      run |= counts | records.summarize(lines[self.names[i]])
+      if i in self.diverged:
+        metric, step = self.diverged[i]
+        run["diverged"] = {"metric": metric, "step": step}
+      runs.append(run)
+    return runs
 
   def close(self) -> None:
     self.checkpoints.close()
@@ -281,7 +352,7 @@ def _train_name(metric: str) -> str:
 
 def _weights_of(exp: Experiment, workdir: str) -> dict[str, PyTree]:
   """Returns what `config.init_from` names, before anything is written."""
-  like = abstract_weights(exp)
+  like = abstract_weights(exp.split()[0])
   try:
     return checkpoints.restore_weights(workdir, "latest", like)[1]
   except checkpoints.CheckpointError as e:
@@ -291,13 +362,13 @@ def _weights_of(exp: Experiment, workdir: str) -> dict[str, PyTree]:
 def train_and_evaluate(
   config: ml_collections.ConfigDict,
   workdir: str,
-  writer: Writer | None = None,
+  writer: RunsWriter | None = None,
   *,
   data_dir: str | None = None,
   make_hooks: Callable[[int], Sequence[Hook]] = lambda num_steps: (),
   should_stop: Callable[[], bool] = lambda: False,
 ) -> records.Record:
-  """Trains, or resumes, or finds that the run is over.
+  """Trains, or resumes, or finds that the run, or the sweep, is over.
 
   Args:
     config: every field of configs/base.py.
@@ -309,7 +380,8 @@ def train_and_evaluate(
     should_stop: is asked before every call to the device.
 
   Returns:
-    The record in result.json. Its 'status' is 'finished' or 'diverged'.
+    The record in result.json. Its 'status' is 'finished' or 'diverged'; that
+    of a sweep, whose runs have their own, is 'diverged' if all diverged.
 
   Raises:
     ConfigError, DataError: before anything is written (DataError also while
@@ -319,10 +391,11 @@ def train_and_evaluate(
     Stopped: `should_stop` said so; the same call resumes.
   """
   base.check(config)
-  result = records.read_result(workdir, config, jax.local_device_count())
+  num_devices = experiment.devices_per_run(config, jax.local_device_count())
+  result = records.read_result(workdir, config, num_devices)
   if result is not None:
     return result
-  exp = experiment.create(config, data.load(config, data_dir))
+  exp = experiment.create(config, data.load_runs(base.runs(config), data_dir))
   return train_experiment(
     exp, workdir, writer, make_hooks=make_hooks, should_stop=should_stop
   )
@@ -331,7 +404,7 @@ def train_and_evaluate(
 def train_experiment(
   exp: Experiment,
   workdir: str,
-  writer: Writer | None = None,
+  writer: RunsWriter | None = None,
   *,
   make_hooks: Callable[[int], Sequence[Hook]] = lambda num_steps: (),
   should_stop: Callable[[], bool] = lambda: False,
@@ -342,23 +415,24 @@ def train_experiment(
   init_from = exp.config.init_from
   if init_from and not checkpoints.has_whole(workdir):
     weights = _weights_of(exp, init_from)
+  num_devices = experiment.devices_per_run(exp.config, exp.num_devices)
   with (
     contextlib.closing(
-      records.RunFolder(workdir, exp.config, exp.num_devices)
+      records.RunFolder(workdir, exp.config, num_devices)
     ) as folder,
-    contextlib.closing(_Run(exp, folder, writer, weights)) as run,
+    contextlib.closing(_Loop(exp, folder, writer, weights)) as loop,
   ):
-    return run.train(make_hooks(exp.num_steps), should_stop)
+    return loop.train(make_hooks(exp.num_steps), should_stop)
 
 
 def evaluate(
   workdir: str, which: str = "latest", data_dir: str | None = None
-) -> records.Record:
-  """Returns the metrics of a run folder's checkpoint.
+) -> list[records.Record]:
+  """Returns the metrics of every run in a checkpoint of a run folder.
 
   Args:
     workdir: the run folder.
-    which: 'latest', 'best' or a step.
+    which: 'latest', 'best' (not of a sweep) or a step.
     data_dir: see `data.load`.
 
   Raises:
@@ -366,8 +440,15 @@ def evaluate(
     DataError: the data is missing.
   """
   config = records.load_config(workdir)
-  exp = experiment.create(config, data.load(config, data_dir))
-  step, weights = checkpoints.restore_weights(
-    workdir, which, abstract_weights(exp)
-  )
-  return {"step": step} | evaluation.Evaluator(exp)(weights)
+  exp = experiment.create(config, data.load_runs(base.runs(config), data_dir))
+  parts = exp.split()
+  like = trainer_lib.abstract_checkpoint(exp, abstract_weights(parts[0]))
+  step, weights = checkpoints.restore_weights(workdir, which, like)
+  evaluator = evaluation.Evaluator(parts)
+  names = records.run_names(config)
+  return [
+    ({"run": name} if name else {}) | {"step": step} | values
+    for name, values in zip(
+      names, evaluator(trainer_lib.cut(weights, parts)), strict=True
+    )
+  ]

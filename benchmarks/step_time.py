@@ -67,11 +67,11 @@ class Chunks:
     self._exp = exp
     feed = exp.create_feed()
     self._state = jax.device_put(
-      state_lib.create_state(exp, feed), exp.replicated
+      state_lib.stack(state_lib.create_states(exp)), exp.replicated
     )
     empty = metrics.empty(exp.train_metrics)
     self._metrics = jax.device_put(empty, exp.replicated)
-    self._resident = jax.device_put(feed.resident, exp.replicated)
+    self._resident = jax.device_put(exp.resident("train"), exp.replicated)
     self._feed = feed.take(0, exp.steps_per_call, exp.steps_per_call)
     self._chunk = step.compile_chunk(exp, ascend)
     self.seconds(1)  # Compiles.

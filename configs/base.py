@@ -9,6 +9,7 @@ nor TensorFlow, so a wrong value is refused within a second.
 from collections.abc import Container, Iterable, Mapping
 import dataclasses
 import difflib
+import itertools
 import math
 import textwrap
 from typing import Any
@@ -60,6 +61,7 @@ class Field:
       name of a run, and setting it by flag prints a warning.
     cadence: whether the field leaves the trajectory of the run as it is. Such
       a field may differ when a run is resumed.
+    each: the field of which this one, a tuple, lists different values.
   """
 
   default: Any
@@ -73,6 +75,7 @@ class Field:
     default_factory=dict
   )
   cadence: bool = False
+  each: str = ""
 
   @property
   def kind(self) -> type:
@@ -80,6 +83,8 @@ class Field:
 
   def allowed(self) -> str:
     """Returns what the field accepts, in words."""
+    if self.each:
+      return f"a tuple of different values, each {FIELDS[self.each].allowed()}"
     if self.choices:
       return "one of " + ", ".join(repr(c) for c in self.choices)
     noun = {
@@ -101,6 +106,12 @@ class Field:
 
   def accepts(self, value: Any) -> bool:
     """Whether `value` has the right type and lies in the allowed range."""
+    if self.each:
+      return (
+        isinstance(value, (tuple, list))
+        and all(FIELDS[self.each].accepts(v) for v in value)
+        and len(set(value)) == len(value)
+      )
     if self.kind is tuple:
       return isinstance(value, (tuple, list)) and all(
         _is_int(v) and self._in_range(v) for v in value
@@ -131,6 +142,15 @@ _SAM = {"optimizer": ("sam",)}
 _ADAM = {"base": ("adam", "adamw")}
 _TEACHER = {"dataset": REGRESSION_DATASETS}
 _PRUNED = {"sparsity": _Positive()}
+# What a sweep can list values of, in the order of its product.
+SWEPT = (
+  "label_noise",
+  "sparsity",
+  "learning_rate",
+  "weight_decay",
+  "rho",
+  "seed",
+)
 # Steps are counted in int32.
 MAX_STEPS = 2**31 - 1
 
@@ -399,20 +419,55 @@ FIELDS: dict[str, Field] = {
     choices=("layer", "global"),
     read_if={**_PRUNED, "pruner": ("magnitude",)},
   ),
+  # --- several runs in one program ---------------------------------------------
+  **{
+    f"sweep.{name}": Field(
+      (),
+      f"values of `{name}`, such as {example}: the product over all swept"
+      " fields trains in one program. Runs of one seed share initial weights,"
+      " split and data order",
+      each=name,
+    )
+    for name, example in (
+      ("label_noise", '"(0.,0.5)"'),
+      ("sparsity", '"(0.,0.9)"'),
+      ("learning_rate", '"(0.1,0.05)"'),
+      ("weight_decay", '"(0.,1e-4)"'),
+      ("rho", '"(0.,0.05,0.1)", where 0 is the base optimizer'),
+      ("seed", '"(0,1,2)"'),
+    )
+  },
+  "sweep_mode": Field(
+    "auto",
+    "'vmap': all runs of a sweep in each operation; 'loop': one after the other,"
+    " compiled once; 'auto': vmap for MLPs, loop for convolutions",
+    choices=("auto", "vmap", "loop"),
+    read_if={"sweep": (True,)},
+  ),
+  "devices_per_run": Field(
+    0,
+    "devices over which the batch of a run is spread; 0: all of them, but 1 in"
+    " a sweep, whose runs are spread over the devices instead",
+    minimum=0,
+  ),
   # --- cadence: nothing below changes what is learned -------------------------
   "log_every_steps": Field(
     100, "steps between two lines of training metrics", minimum=1, cadence=True
   ),
   "eval_every_epochs": Field(
     1,
-    "epochs between two evaluations (each saves a checkpoint); the end of"
-    " training is always evaluated",
+    "epochs between two evaluations; the end of training is always evaluated",
     minimum=1,
+    cadence=True,
+  ),
+  "checkpoint_at_evals": Field(
+    True,
+    "save a checkpoint at every evaluation; the end of training always does",
     cadence=True,
   ),
   "checkpoint_every_steps": Field(
     0,
-    "steps between further checkpoints; 0: only at evaluations",
+    "steps between further checkpoints; 0: no further ones",
     minimum=0,
     cadence=True,
   ),
@@ -438,16 +493,63 @@ FIELDS: dict[str, Field] = {
 
 
 class _Config(ml_collections.ConfigDict):
-  """Refuses a wrong value, or an unknown field, where it is set."""
+  """Refuses a wrong value, or an unknown field, where it is set.
+
+  `config["sweep.rho"]` reads as `config.sweep.rho`.
+  """
 
   def __setitem__(self, name: str, value: Any) -> None:
-    _check_field(name, value)
+    if name != "sweep":
+      _check_field(name, value)
+    elif not isinstance(value, Mapping | ml_collections.ConfigDict):
+      raise ConfigError(
+        f"config.sweep={value!r}: set its fields, as in config.sweep.rho"
+      )
+    super().__setitem__(name, value)
+
+  def __getitem__(self, name: str) -> Any:
+    group, _, rest = name.partition(".")
+    value = super().__getitem__(group)
+    return value[rest] if rest else value
+
+
+class _Sweep(ml_collections.ConfigDict):
+  """The values of the swept fields; refuses as `_Config` does."""
+
+  def __setitem__(self, name: str, value: Any) -> None:
+    _check_field(f"sweep.{name}", value)
     super().__setitem__(name, value)
 
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns a config that has every field at its default."""
-  return _Config({name: field.default for name, field in FIELDS.items()})
+  flat = {n: f.default for n, f in FIELDS.items() if not f.each}
+  return _Config(flat | {"sweep": _Sweep({name: () for name in SWEPT})})
+
+
+def swept(config: ml_collections.ConfigDict) -> dict[str, tuple[Any, ...]]:
+  """Returns the values of every swept field; of a run alone, nothing."""
+  values = {name: tuple(config.sweep[name]) for name in SWEPT}
+  return {name: v for name, v in values.items() if v}
+
+
+def runs(config: ml_collections.ConfigDict) -> list[ml_collections.ConfigDict]:
+  """Returns the config of every run of a sweep; of a run alone, its own.
+
+  They are the product of the swept values, the last field of `SWEPT` fastest.
+  """
+  values = swept(config)
+  if not values:
+    return [config]
+  # Filled in plain dicts, since a config checks every value that is set.
+  flat = dict(config.items())
+  sweep = _Sweep({name: () for name in SWEPT})
+  return [
+    ml_collections.ConfigDict(
+      flat | dict(zip(values, chosen, strict=True)) | {"sweep": sweep}
+    )
+    for chosen in itertools.product(*values.values())
+  ]
 
 
 def base_optimizer(config: Mapping[str, Any]) -> str:
@@ -459,9 +561,22 @@ def base_optimizer(config: Mapping[str, Any]) -> str:
 
 def is_read(name: str, config: Mapping[str, Any]) -> bool:
   """Whether a run with this config reads the field `name` at all."""
+  lists = swept(config)
+  field = FIELDS[name]
+  if name in lists or (field.each and field.each not in lists):
+    return False
+
+  def can_be(other: str) -> Iterable[Any]:
+    if other == "base":
+      return (base_optimizer(config),)
+    return (
+      (bool(lists),) if other == "sweep" else lists.get(other, (config[other],))
+    )
+
+  conditions = (FIELDS[field.each] if field.each else field).read_if
   return all(
-    (base_optimizer(config) if other == "base" else config[other]) in values
-    for other, values in FIELDS[name].read_if.items()
+    any(value in values for value in can_be(other))
+    for other, values in conditions.items()
   )
 
 
@@ -502,14 +617,23 @@ def _check_field(name: str, value: Any) -> None:
 
 def check(config: ml_collections.ConfigDict) -> None:
   """Raises `ConfigError` if a value is wrong or two contradict each other."""
-  for name in FIELDS:
+  for name in ("sweep", *(n for n, f in FIELDS.items() if not f.each)):
     if name not in config:
       raise ConfigError(f"config.{name}: missing; start from base.get_config()")
-  for name, value in config.items():
-    _check_field(name, value)
-  for wrong, line in contradictions(config):
-    if wrong:
-      raise ConfigError(line)
+  for name in config:
+    if name != "sweep":
+      _check_field(name, config[name])
+  for name, values in config.sweep.items():
+    _check_field(f"sweep.{name}", values)
+  lists = swept(config)
+  # Every swept value once; no contradiction is between two swept fields.
+  for i in range(max(map(len, lists.values()), default=1)):
+    run = config.copy_and_resolve_references()
+    for name, values in lists.items():
+      run[name] = values[i % len(values)]
+    for wrong, line in contradictions(run):
+      if wrong:
+        raise ConfigError(line)
 
 
 def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
@@ -517,7 +641,7 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
   sam = c.optimizer == "sam"
   regression = c.dataset in REGRESSION_DATASETS
   yield (
-    sam and c.rho <= 0,
+    sam and c.rho <= 0 and not c.sweep.rho,
     f"config.rho={c.rho}: must be > 0 with config.optimizer='sam'"
     " (use config.optimizer='sgd' for no perturbation)",
   )
@@ -586,5 +710,17 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
   yield (
     c.dataset in STREAMED_DATASETS and c.validation_fraction > 0,
     f"config.validation_fraction={c.validation_fraction}: must be 0 with"
+    f" config.dataset={c.dataset!r}, whose training set is streamed",
+  )
+  lists = swept(c)
+  unread = next((n for n in lists if not is_read(f"sweep.{n}", c)), "")
+  yield (
+    bool(unread),
+    f"config.sweep.{unread}={lists.get(unread)!r}: must be () with"
+    f" config.optimizer={c.optimizer!r}, which does not read it",
+  )
+  yield (
+    c.sweep_mode == "vmap" and c.dataset in STREAMED_DATASETS,
+    f"config.sweep_mode='vmap': must be 'loop' or 'auto' with"
     f" config.dataset={c.dataset!r}, whose training set is streamed",
   )

@@ -1,5 +1,7 @@
 """Data sets: one file per source, `load(config)` for all of them."""
 
+from collections.abc import Sequence
+
 import ml_collections
 
 from data import dataset
@@ -24,12 +26,39 @@ def load(
   Raises:
     DataError: the data is not there and cannot be downloaded.
   """
+  return load_runs([config], data_dir)[0]
+
+
+def load_runs(
+  runs: Sequence[ml_collections.ConfigDict], data_dir: str | None = None
+) -> tuple[Dataset, ...]:
+  """Returns the data set of every run of a sweep; see `load`.
+
+  What is equal is read, and kept in memory, once.
+  """
+  clean: dict[int, Dataset] = {}
+  noisy: dict[tuple[int, int, float], Dataset] = {}
+  datasets = []
+  for run in runs:
+    split = dataset.data_seed(run)
+    key = split, run.seed, run.label_noise
+    if split not in clean:
+      clean[split] = _load_clean(run, data_dir)
+    if not run.label_noise:
+      datasets.append(clean[split])
+      continue
+    if key not in noisy:
+      noise = label_noise.from_config(run)
+      noisy[key] = dataset.with_noisy_labels(clean[split], noise)
+    datasets.append(noisy[key])
+  return tuple(datasets)
+
+
+def _load_clean(
+  config: ml_collections.ConfigDict, data_dir: str | None
+) -> Dataset:
   if config.dataset == "digits":
-    clean = digits.load(config)
-  elif config.dataset == "teacher_student":
-    clean = teacher_student.load(config)
-  else:
-    clean = tfds_images.load(config, data_dir)
-  if not config.label_noise:
-    return clean
-  return dataset.with_noisy_labels(clean, label_noise.from_config(config))
+    return digits.load(config)
+  if config.dataset == "teacher_student":
+    return teacher_student.load(config)
+  return tfds_images.load(config, data_dir)

@@ -4,7 +4,7 @@ Data order depends on the seed and the step alone, so any step of any run can
 be rebuilt, and a resumed run sees what an uninterrupted one would have seen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -15,11 +15,41 @@ from data import dataset
 PyTree = Any
 
 
-def resident_arrays(split: dataset.Split) -> PyTree:
-  """Returns what of a split stays on the device; nothing of a stream."""
-  if isinstance(split, dataset.StreamSplit):
+# The axis of runs in what `resident_arrays` returns for several.
+RUN_AXES = {"inputs": None, "targets": 0, "first_row": 0}
+
+
+def resident_arrays(splits: Sequence[dataset.Split]) -> PyTree:
+  """Returns what of a split stays on the device; nothing of a stream.
+
+  Args:
+    splits: that of a run, or of several that are trained at once.
+
+  Returns:
+    'inputs' [N, ...] (those of the distinct splits, one after the other),
+    'targets' ([N, ...], or [R, N, ...] of R runs) and the 'first_row' of the
+    inputs of the run (a scalar, or [R]).
+  """
+  arrays = [s for s in splits if isinstance(s, dataset.ArraySplit)]
+  if not arrays:
     return {}
-  return {"inputs": split.inputs, "targets": split.targets}
+  distinct: dict[int, np.ndarray] = {}
+  first_rows, num_rows = {}, 0
+  for split in arrays:
+    if id(split.inputs) not in distinct:
+      distinct[id(split.inputs)] = split.inputs
+      first_rows[id(split.inputs)] = num_rows
+      num_rows += split.num_examples
+  inputs = list(distinct.values())
+  rows = np.array([first_rows[id(s.inputs)] for s in arrays], np.int32)
+  targets = [s.targets for s in arrays]
+  alone = len(arrays) == 1
+  return {
+    # Not copied, so that who sees it again knows it.
+    "inputs": inputs[0] if len(inputs) == 1 else np.concatenate(inputs),
+    "targets": targets[0] if alone else np.stack(targets),
+    "first_row": rows[0] if alone else rows,
+  }
 
 
 def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
@@ -29,13 +59,7 @@ def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
 
 
 class Feed(Protocol):
-  """Training data on its way to the step.
-
-  Attributes:
-    resident: arrays that stay on the device, passed to every call.
-  """
-
-  resident: PyTree
+  """Training data on its way to the step."""
 
   def take(self, first_step: int, num_steps: int, pad_to: int) -> PyTree:
     """Returns what the steps need, leaves [D, pad_to, B / D, ...].
@@ -55,7 +79,6 @@ class ResidentFeed:
     batch_size: int,
     num_devices: int,
   ):
-    self.resident = resident_arrays(split)
     self._num_examples = split.num_examples
     self._seed = seed
     self._batch_size = batch_size
@@ -89,15 +112,18 @@ class StreamFeed:
     batch_size: int,
     num_devices: int,
   ):
-    self.resident = resident_arrays(split)
     self._split = split
     self._seed = seed
     self._batch_size = batch_size
     self._num_devices = num_devices
     self._next_step = -1
     self._batches: Iterator[dataset.Batch] = iter(())
+    self._taken: tuple[tuple[int, int, int], PyTree] | None = None
 
   def take(self, first_step: int, num_steps: int, pad_to: int) -> PyTree:
+    wanted = first_step, num_steps, pad_to
+    if self._taken is not None and self._taken[0] == wanted:
+      return self._taken[1]  # Runs of one stream take the same in turn.
     if first_step != self._next_step:
       self._batches = self._split.train_batches(
         self._seed, first_step, self._batch_size
@@ -105,10 +131,24 @@ class StreamFeed:
     self._next_step = first_step + num_steps
     batches = [next(self._batches) for _ in range(num_steps)]
     batches += batches[-1:] * (pad_to - num_steps)
-    return {
+    taken = {
       name: _spread(np.stack([b[name] for b in batches]), self._num_devices)
       for name in ("inputs", "targets")
     }
+    self._taken = wanted, taken
+    return taken
+
+
+class StackedFeed:
+  """The feeds of several runs that step together."""
+
+  def __init__(self, feeds: Sequence[Feed]):
+    self._feeds = feeds
+
+  def take(self, first_step: int, num_steps: int, pad_to: int) -> PyTree:
+    """Returns leaves [D, pad_to, R, B / D, ...]."""
+    taken = [f.take(first_step, num_steps, pad_to) for f in self._feeds]
+    return jax.tree.map(lambda *leaves: np.stack(leaves, 2), *taken)
 
 
 def create_feed(
@@ -132,7 +172,11 @@ def batch_from(resident: PyTree, feed: PyTree) -> dict[str, jax.Array]:
   """Returns raw 'inputs' and 'targets' [B, ...]; runs inside the step."""
   if "indices" not in feed:
     return feed
-  return {name: x[feed["indices"]] for name, x in resident.items()}
+  rows = feed["indices"]
+  return {
+    "inputs": resident["inputs"][rows + resident["first_row"]],
+    "targets": resident["targets"][rows],
+  }
 
 
 def eval_batches(

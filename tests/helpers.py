@@ -48,9 +48,9 @@ class Trainer:
     self.exp = experiment.create(c, dataset, jax.devices()[:num_devices])
     self.feed = self.exp.create_feed()
     place = self.exp.replicated
-    self.resident = jax.device_put(self.feed.resident, place)
+    self.resident = jax.device_put(self.exp.resident("train"), place)
     self.state = jax.device_put(
-      state_lib.create_state(self.exp, self.feed), place
+      state_lib.stack(state_lib.create_states(self.exp)), place
     )
     self.metrics = jax.device_put(metrics.empty(self.exp.train_metrics), place)
     self.step = 0

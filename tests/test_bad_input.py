@@ -147,6 +147,11 @@ NO_RANGE = {
 
 def out_of_range(field: base.Field) -> list[str]:
   """Returns values of the right kind that the field's declaration excludes."""
+  if field.each:
+    one = base.FIELDS[field.each]
+    least = one.minimum + 1 if one.kind is int else 0.5
+    outside = [v for v in out_of_range(one) if v not in ("nan", "inf")]
+    return [f"({least}, {least})", *(f"({v},)" for v in outside)]
   if field.choices:
     return ["no_such_choice"]
   step = 0.001 if field.kind is float else 1
@@ -162,6 +167,7 @@ def out_of_range(field: base.Field) -> list[str]:
 
 def ends(field: base.Field) -> list[str]:
   """Returns the ends of the range, as a person writes them."""
+  field = base.FIELDS[field.each] if field.each else field
   declared = (field.minimum, field.maximum, field.above, field.below)
   return [
     str(int(end) if end == int(end) else end)
@@ -173,7 +179,7 @@ def ends(field: base.Field) -> list[str]:
 def kind_cases() -> Iterator[Any]:
   for name, field in base.FIELDS.items():
     if field.kind in WRONG_KIND:
-      value = WRONG_KIND[field.kind]
+      value = "('a',)" if field.each else WRONG_KIND[field.kind]
       yield pytest.param(name, value, id=f"{name}={value}")
 
 
@@ -215,7 +221,9 @@ def assert_explains(line: str, name: str, value: Any) -> None:
   assert line.startswith((typed, quoted))
   allowed = line.split(": must be ")[1]
   expected = [repr(c) for c in field.choices] or ends(field)
-  if field.kind in NAME_OF_KIND:
+  if field.each:
+    expected += ["a tuple", NAME_OF_KIND[base.FIELDS[field.each].kind]]
+  elif field.kind in NAME_OF_KIND:
     expected.append(NAME_OF_KIND[field.kind])
   for part in expected:
     assert part in allowed
@@ -268,6 +276,13 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
   ("augment", True, TEACHER, "must be False"),
   ("model", "resnet18", TEACHER, "must be 'mlp'"),
   ("validation_fraction", 0.1, {"dataset": "imagenet2012"}, "must be 0"),
+  (
+    "sweep.rho",
+    (0.1, 0.2),
+    {"optimizer": "adam"},
+    "must be () with config.opt",
+  ),
+  ("sweep_mode", "vmap", {"dataset": "imagenet2012"}, "'loop' or 'auto'"),
 ]
 CONTRADICTION_IDS = [f"{name}={value}" for name, value, _, _ in CONTRADICTIONS]
 
@@ -277,7 +292,7 @@ def test_every_contradiction_has_its_case():
   broken = []
   for name, value, others, _ in CONTRADICTIONS:
     config = base.get_config()
-    config.update({name: value, **others})
+    config.update_from_flattened_dict({name: value, **others})
     rules = enumerate(base.contradictions(config))
     broken.append([i for i, (wrong, _) in rules if wrong])
   assert broken == [[i] for i in range(num_rules)]
@@ -600,7 +615,7 @@ def read_names() -> set[str]:
       if not isinstance(node, (ast.Attribute, ast.Subscript)):
         continue
       owner = ast.unparse(node.value).split(".")[-1]
-      if owner not in ("c", "config", "hparams"):
+      if owner not in ("c", "config", "hparams", "run"):
         continue
       if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
         names.add(node.attr)
@@ -616,7 +631,9 @@ def names_in_program() -> set[str]:
 
 @pytest.mark.parametrize("name", base.FIELDS)
 def test_every_field_is_read(names_in_program, name):
-  assert name in names_in_program
+  # What is swept is read by its name in a table; see test_sweep.py.
+  read = "sweep" if base.FIELDS[name].each else name
+  assert read in names_in_program
 
 
 def test_a_field_that_is_not_read_is_reported(finished_run):
@@ -629,6 +646,8 @@ def test_a_field_that_is_not_read_is_reported(finished_run):
 def test_what_a_field_depends_on_exists(name):
   bases = ("sgd", "adam", "adamw")
   for other, values in base.FIELDS[name].read_if.items():
+    if other == "sweep":
+      continue
     choices = bases if other == "base" else base.FIELDS[other].choices
     if isinstance(values, tuple) and choices:
       assert set(values) <= set(choices)

@@ -26,7 +26,7 @@ def test_every_example_counts_once(eval_batch_size, num_devices):
   )
   trainer = helpers.Trainer(c, dataset, num_devices)
   trainer.run(2)
-  got = evaluation.Evaluator(trainer.exp)(trainer.state.weights)
+  (got,) = evaluation.Evaluator([trainer.exp])([trainer.state.weights])
 
   split = dataset.splits["test"]
   assert split.num_examples == NUM_TEST
@@ -48,5 +48,5 @@ def test_every_example_counts_once(eval_batch_size, num_devices):
 def test_partial_evaluation_says_so():
   c = helpers.config(batch_size=16, eval_batch_size=8, steps_per_eval=2)
   trainer = helpers.Trainer(c, helpers.toy_dataset())
-  got = evaluation.Evaluator(trainer.exp)(trainer.state.weights)
+  (got,) = evaluation.Evaluator([trainer.exp])([trainer.state.weights])
   assert got["test_num_examples"] == 16

@@ -1,0 +1,34 @@
+"""What must be set before JAX starts, for every entrance to the program."""
+
+import os
+import pathlib
+
+
+def set_up(
+  *, float64: bool, deterministic: bool = False, spread_runs: bool = False
+) -> None:
+  """Sets up JAX, whose devices must not have been used yet.
+
+  Args:
+    float64: whether numbers have 64 bits.
+    deterministic: whether XLA's GPU programs must repeat their bits.
+    spread_runs: whether every CPU core is a device, to which the runs of a
+      sweep are spread; else all cores are one.
+  """
+  if deterministic:
+    os.environ["XLA_FLAGS"] = (
+      os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
+    )
+  import jax
+
+  jax.config.update("jax_enable_x64", float64)
+  if spread_runs:
+    # One program for small matrices keeps no more than a core busy.
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+  # So that a shell loop compiles once.
+  if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    jax.config.update(
+      "jax_compilation_cache_dir", str(pathlib.Path(cache, "sam-overparam"))
+    )
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
