@@ -30,7 +30,7 @@ AXIS = "batch"
 DEFAULT_STEPS_PER_CALL = 32
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)  # JAX prints what it maps.
 class Experiment:
   """A config with all that is built from it before training.
 
@@ -141,7 +141,9 @@ class Experiment:
     feeds = []
     for run, dataset in zip(self.runs, self.datasets, strict=True):
       split = dataset.splits["train"]
-      key = id(split), run.seed
+      # The order of examples does not depend on what they are.
+      streamed = isinstance(split, dataset_lib.StreamSplit)
+      key = run.seed, id(split) if streamed else 0
       if key not in made:
         made[key] = pipeline.create_feed(
           split,

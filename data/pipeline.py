@@ -144,11 +144,16 @@ class StackedFeed:
 
   def __init__(self, feeds: Sequence[Feed]):
     self._feeds = feeds
+    self._distinct = list({id(feed): feed for feed in feeds}.values())
 
   def take(self, first_step: int, num_steps: int, pad_to: int) -> PyTree:
     """Returns leaves [D, pad_to, R, B / D, ...]."""
-    taken = [f.take(first_step, num_steps, pad_to) for f in self._feeds]
-    return jax.tree.map(lambda *leaves: np.stack(leaves, 2), *taken)
+    taken = {
+      id(feed): feed.take(first_step, num_steps, pad_to)
+      for feed in self._distinct
+    }
+    leaves = [taken[id(feed)] for feed in self._feeds]
+    return jax.tree.map(lambda *x: np.stack(x, 2), *leaves)
 
 
 def create_feed(

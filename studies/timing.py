@@ -1,0 +1,92 @@
+"""How long cells take: estimated before they train, and while they do.
+
+The estimate counts the floating-point operations of a step and measures, for a
+moment, how many of those this machine does in matrix products of the size of a
+small network. It is rough; what is left is estimated from the cells that are
+over, as soon as there are some.
+"""
+
+from collections.abc import Sequence
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import tqdm
+
+from configs import base
+import data
+import experiment
+from studies import cells
+
+# Measured on 2 CPU cores: beside its operations, a run needs this much for a
+# step, and a cell needs this much to compile; convolutions in small images
+# reach this fraction of the speed of matrix products.
+STEP_SECONDS = 2e-5
+COMPILE_SECONDS = {False: 4.0, True: 25.0}
+CONVOLUTION_SPEED = 0.35
+
+
+@functools.cache
+def _flops_per_second() -> float:
+  """Returns the speed of one device, in products of 128 x 64 and 64 x 64."""
+  a, b = jnp.ones((16, 128, 64)), jnp.ones((16, 64, 64))
+  product = jax.jit(
+    lambda a, b: jax.lax.fori_loop(0, 50, lambda _, x: x @ b, a)
+  )
+  product(a, b).block_until_ready()
+  start, count = time.perf_counter(), 0
+  while time.perf_counter() - start < 0.2:
+    product(a, b).block_until_ready()
+    count += 1
+  return count * 50 * 2 * a.size * 64 / (time.perf_counter() - start)
+
+
+def estimate(cell: cells.Cell, data_dir: str | None) -> float:
+  """Returns the estimated seconds of a cell."""
+  runs = base.runs(cell.config)
+  exp = experiment.create(
+    cell.config, (data.load(runs[0], data_dir),) * len(runs)
+  )
+  c = exp.config
+  inputs = jnp.zeros((c.batch_size, *exp.dataset.input_shape))
+  variables = jax.eval_shape(exp.model.init, jax.random.key(0), inputs)
+  forward = jax.jit(functools.partial(exp.model.apply, train=False))
+  flops = forward.lower(variables, inputs).cost_analysis()["flops"]
+  # Backward costs twice as much as forward; SAM does both twice.
+  flops *= 3 * (2 if c.optimizer == "sam" else 1)
+  convolutional = c.model != "mlp"
+  speed = _flops_per_second() * (CONVOLUTION_SPEED if convolutional else 1)
+  parallel = min(exp.num_devices, len(runs))
+  run_steps = len(runs) * exp.num_steps
+  seconds = run_steps * (flops / speed + STEP_SECONDS) / parallel
+  return seconds + COMPILE_SECONDS[convolutional]
+
+
+class Clock:
+  """Says how long the rest takes, while cells train."""
+
+  def __init__(self, estimates: Sequence[float]):
+    self._left = sum(estimates)
+    self._estimated = 0.0
+    self._taken = 0.0
+
+  def over(self, estimate: float, seconds: float) -> None:
+    """Notes that a cell took so long."""
+    self._left -= estimate
+    self._estimated += estimate
+    self._taken += seconds
+
+  def seconds_left(self, fraction_of: float = 0.0) -> float:
+    """Returns the seconds left.
+
+    Args:
+      fraction_of: what of the estimate of the present cell is over, in seconds.
+    """
+    ratio = self._taken / self._estimated if self._estimated else 1.0
+    return max(0.0, ratio * (self._left - fraction_of))
+
+
+def text(seconds: float) -> str:
+  """Returns for instance '12:30'."""
+  return tqdm.tqdm.format_interval(round(seconds))

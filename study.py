@@ -1,0 +1,282 @@
+"""Runs one study: `python study.py --study=studies/X.py`.
+
+A study is a grid of trainings, its figure and its claim. Its folder gets cells/
+(the run folders), results.csv (one row a run), figure.png, figure.pdf and
+claim.json. The same command resumes; cells that are over are not trained again.
+
+Exit codes: 0 finished, whatever the verdict; 2 wrong input or data; 130 or 143
+stopped by Ctrl-C or SIGTERM after saving.
+"""
+
+from collections.abc import Callable, Sequence
+import contextlib
+import importlib
+import os
+import pathlib
+import sys
+import time
+from types import ModuleType
+from typing import Any, NoReturn
+
+from absl import app
+from absl import flags
+from absl import logging
+import tqdm
+
+import backend
+from configs import base
+import stopping
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("study", None, "The study: studies/X.py.")
+flags.DEFINE_string(
+  "preset",
+  "laptop",
+  "laptop: offline data, minutes on 2 cores; paper: the paper's data and"
+  " grids.",
+)
+flags.DEFINE_string(
+  "workdir", None, "Folder of the study. Default: runs/X-PRESET."
+)
+flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; see main.py.")
+flags.DEFINE_bool(
+  "estimate",
+  False,
+  "Only say how long the study would take, and train nothing.",
+)
+
+STUDIES = pathlib.Path(__file__).parent / "studies"
+# A cell that should take less is saved at its end alone.
+SHORT_SECONDS = 120
+# What makes a module of studies/ a study.
+PARTS = ("PAPER", "CLAIM", "presets", "cells", "claim", "figure")
+
+
+def fail(message: str) -> NoReturn:
+  """Ends the program for wrong input: one line, exit code 2."""
+  print("error: " + " ".join(message.split()), file=sys.stderr)
+  sys.exit(2)
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses the flags; a wrong one ends the program."""
+  if {"--help", "-help", "-h"} & set(argv):
+    print(f"{__doc__}\n{FLAGS.main_module_help()}\nstudies: {names()}")
+    sys.exit(0)
+  try:
+    rest = FLAGS(argv)
+  except flags.Error as e:
+    fail(str(e))
+  if len(rest) > 1:
+    fail(f"{rest[1]!r}: not a flag; every argument is --NAME=VALUE")
+  return rest
+
+
+def names() -> str:
+  """Returns the studies there are."""
+  modules = {p.stem: p.read_text() for p in sorted(STUDIES.glob("[!_]*.py"))}
+  return ", ".join(name for name, text in modules.items() if "CLAIM =" in text)
+
+
+def load(path: str | None) -> ModuleType:
+  """Returns the study in a file of studies/."""
+  stem = pathlib.Path(path or "").stem
+  if not path or pathlib.Path(path).resolve() != STUDIES / f"{stem}.py":
+    fail(f"--study={path!r}: must be studies/X.py, X one of {names()}")
+  try:
+    study = importlib.import_module(f"studies.{stem}")
+  except ModuleNotFoundError as e:
+    if e.name != f"studies.{stem}":
+      raise
+    fail(f"--study={path!r}: there is no such file; X is one of {names()}")
+  missing = [part for part in PARTS if not hasattr(study, part)]
+  if missing:
+    fail(f"--study={path!r}: is no study, since it has no {missing[0]}")
+  return study
+
+
+class Training:
+  """Trains the cells of a study that are not over."""
+
+  def __init__(self, cells: Sequence[Any], workdir: pathlib.Path):
+    self._cells = cells
+    self.workdir = workdir
+    self._stop = stopping.StopSignal()
+
+  def folder(self, cell: Any) -> pathlib.Path:
+    return self.workdir / "cells" / cell.name
+
+  def plan(self, estimate_only: bool) -> None:
+    """Says what is to be done, and how long it may take."""
+    import records
+    from studies import timing
+
+    self._todo = [
+      c for c in self._cells if not (self.folder(c) / records.RESULT).exists()
+    ]
+    self._estimates = {
+      c.name: timing.estimate(c, FLAGS.data_dir) for c in self._todo
+    }
+    num_runs = sum(len(base.runs(c.config)) for c in self._cells)
+    print(f"study folder: {self.workdir}")
+    done = len(self._cells) - len(self._todo)
+    print(
+      f"{num_runs:,} runs in {len(self._cells)} cells"
+      + (f", {done} of them over" if done else "")
+    )
+    seconds = sum(self._estimates.values())
+    print(f"estimated time: {timing.text(seconds)}", flush=True)
+    if estimate_only:
+      for name, value in self._estimates.items():
+        print(f"  {name}: {timing.text(value)}")
+
+  def train(self) -> int:
+    """Trains; returns the exit code, 0 if all is over."""
+    from studies import timing
+    import train
+
+    clock = timing.Clock(list(self._estimates.values()))
+    bar = tqdm.tqdm(
+      total=len(self._todo),
+      unit="cell",
+      disable=not sys.stderr.isatty(),
+      leave=False,
+      bar_format="{desc}{percentage:3.0f} %|{bar}| {postfix}",
+    )
+    for number, cell in enumerate(self._todo, 1):
+      estimate = self._estimates[cell.name]
+      bar.set_description(f"{cell.name} ")
+
+      def show(fraction: float, number=number, estimate=estimate) -> None:
+        bar.n = number - 1 + fraction
+        left = timing.text(clock.seconds_left(fraction * estimate))
+        bar.set_postfix_str(f"{left} left")
+
+      start = time.monotonic()
+      try:
+        result = self._train_cell(cell, show)
+      except train.Stopped as e:
+        bar.close()
+        print(f"{cell.name}: {e}; the same command resumes", flush=True)
+        return self._stop.exit_code
+      seconds = time.monotonic() - start
+      clock.over(estimate, seconds)
+      runs = result["runs"]
+      diverged = sum(run["status"] == "diverged" for run in runs)
+      bar.clear()
+      print(
+        f"[{number}/{len(self._todo)}] {cell.name}: {len(runs)} runs"
+        f" in {timing.text(seconds)}"
+        + (f", {diverged} diverged" if diverged else "")
+        + f"; {timing.text(clock.seconds_left())} left",
+        flush=True,
+      )
+    bar.close()
+    return 0
+
+  def _train_cell(
+    self, cell: Any, show: Callable[[float], None]
+  ) -> dict[str, Any]:
+    import tensorboard_writer
+    import train
+
+    folder = self.folder(cell)
+    short = self._estimates[cell.name] < SHORT_SECONDS
+    cell.config.checkpoint_at_evals = not short
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
+      return [lambda step: show(step / num_steps)]
+
+    writer = tensorboard_writer.create(str(folder))
+    with open(folder / "train.log", "a") as log:
+      try:
+        with contextlib.redirect_stdout(log):
+          return train.train_and_evaluate(
+            cell.config,
+            str(folder),
+            writer,
+            data_dir=FLAGS.data_dir,
+            make_hooks=make_hooks,
+            should_stop=lambda: bool(self._stop.number),
+          )
+      finally:
+        if writer is not None:
+          writer.close()
+
+
+def conclude(
+  study: ModuleType, cells: Sequence[Any], training: Training
+) -> None:
+  """Writes the table, the figure and the claims, and prints the claims."""
+  import pandas as pd
+
+  import records
+  from studies import figures
+  from studies import frame
+
+  tables = []
+  for cell in cells:
+    table = frame.read_frame([training.folder(cell)])
+    tables.append(table.assign(**dict(cell.labels)))
+  results = pd.concat(tables, ignore_index=True)
+  workdir = training.workdir
+  results.to_csv(workdir / "results.csv", index=False)
+  claims = study.claim(results)
+  records.write_json(
+    workdir / "claim.json",
+    {"paper": study.PAPER, "claim": study.CLAIM, "found": claims},
+  )
+  figures.save(study.figure(results), workdir)
+  print(f"{study.PAPER}: {study.CLAIM}")
+  for claim in claims:
+    print(describe(claim))
+
+
+def describe(claim: dict[str, Any]) -> str:
+  """Returns the lines of a claim and what was found."""
+  value, low, high = (
+    "?" if claim[key] is None else f"{claim[key]:.3g}"
+    for key in ("value", "low", "high")
+  )
+  return (
+    f"- {claim['claim']}: {claim['verdict'].upper()}\n"
+    f"    {claim['metric']}; {claim['statistic']}: {value}"
+    f" (95 % interval {low} to {high}, n = {claim['n']})\n"
+    f"    paper: {claim['paper']}"
+  )
+
+
+def run() -> int:
+  """Runs the study that the flags name; returns the exit code."""
+  study = load(FLAGS.study)
+  if FLAGS.preset not in study.presets:
+    fail(f"--preset={FLAGS.preset!r}: must be one of {list(study.presets)}")
+  stem = pathlib.Path(FLAGS.study).stem
+  workdir = FLAGS.workdir or os.path.join("runs", f"{stem}-{FLAGS.preset}")
+  backend.set_up(float64=False, spread_runs=True)
+  cells = study.cells(FLAGS.preset)
+  training = Training(cells, pathlib.Path(workdir))
+  training.plan(FLAGS.estimate)
+  if FLAGS.estimate:
+    return 0
+  start = time.monotonic()
+  if code := training.train():
+    return code
+  conclude(study, cells, training)
+  print(f"time: {int(time.monotonic() - start)} s")
+  return 0
+
+
+def main(argv: list[str]) -> None:
+  del argv  # Checked by `parse_flags`.
+  logging.set_verbosity(logging.ERROR)  # Orbax logs every step it takes.
+  try:
+    code = run()
+  except base.UserError as e:
+    fail(str(e))
+  sys.exit(code)
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=parse_flags)
