@@ -236,23 +236,23 @@ def train(workdir: str | None) -> int:
       writer, workdir, num_steps, profile=FLAGS.profile
     )
 
-  stop = stopping.StopSignal()
   writer = tensorboard_writer.create(workdir)
-  try:
-    result = training.train_and_evaluate(
-      config,
-      workdir,
-      writer,
-      data_dir=FLAGS.data_dir,
-      make_hooks=make_hooks,
-      should_stop=lambda: bool(stop.number),
-    )
-  except training.Stopped as e:
-    print(f"{e}; the same command resumes", flush=True)
-    return stop.exit_code
-  finally:
-    if writer is not None:
-      writer.close()
+  with stopping.StopSignal() as stop:
+    try:
+      result = training.train_and_evaluate(
+        config,
+        workdir,
+        writer,
+        data_dir=FLAGS.data_dir,
+        make_hooks=make_hooks,
+        should_stop=lambda: bool(stop.number),
+      )
+    except training.Stopped as e:
+      print(f"{e}; the same command resumes", flush=True)
+      return stop.exit_code
+    finally:
+      if writer is not None:
+        writer.close()
   announce()
   for run in result.get("runs", [result]):
     if run["status"] == "diverged":

@@ -5,7 +5,9 @@ from typing import Any
 
 
 class StopSignal:
-  """Notes the first of these signals; the second one does not wait.
+  """While it is entered, notes the first of these signals.
+
+  The second one does not wait.
 
   Attributes:
     number: of the signal that came; 0: none.
@@ -13,8 +15,16 @@ class StopSignal:
 
   def __init__(self) -> None:
     self.number = 0
+    self._before: dict[int, Any] = {}
+
+  def __enter__(self) -> "StopSignal":
     for number in (signal.SIGTERM, signal.SIGINT):
-      signal.signal(number, self._note)
+      self._before[number] = signal.signal(number, self._note)
+    return self
+
+  def __exit__(self, *error: Any) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
 
   def _note(self, number: int, frame: Any) -> None:
     del frame

@@ -11,7 +11,6 @@ stopped by Ctrl-C or SIGTERM after saving.
 from collections.abc import Callable, Sequence
 import contextlib
 import importlib
-import os
 import pathlib
 import sys
 import time
@@ -21,11 +20,19 @@ from typing import Any, NoReturn
 from absl import app
 from absl import flags
 from absl import logging
+import pandas as pd
 import tqdm
 
 import backend
 from configs import base
+import records
 import stopping
+from studies import cells as cells_lib
+from studies import figures
+from studies import frame
+from studies import timing
+import tensorboard_writer
+import train
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("study", None, "The study: studies/X.py.")
@@ -61,7 +68,7 @@ def fail(message: str) -> NoReturn:
 def parse_flags(argv: list[str]) -> list[str]:
   """Parses the flags; a wrong one ends the program."""
   if {"--help", "-help", "-h"} & set(argv):
-    print(f"{__doc__}\n{FLAGS.main_module_help()}\nstudies: {names()}")
+    print(f"{__doc__}\n{FLAGS.main_module_help()}\nstudies: {_names()}")
     sys.exit(0)
   try:
     rest = FLAGS(argv)
@@ -72,7 +79,7 @@ def parse_flags(argv: list[str]) -> list[str]:
   return rest
 
 
-def names() -> str:
+def _names() -> str:
   """Returns the studies there are."""
   modules = {p.stem: p.read_text() for p in sorted(STUDIES.glob("[!_]*.py"))}
   return ", ".join(name for name, text in modules.items() if "CLAIM =" in text)
@@ -82,13 +89,13 @@ def load(path: str | None) -> ModuleType:
   """Returns the study in a file of studies/."""
   stem = pathlib.Path(path or "").stem
   if not path or pathlib.Path(path).resolve() != STUDIES / f"{stem}.py":
-    fail(f"--study={path!r}: must be studies/X.py, X one of {names()}")
+    fail(f"--study={path!r}: must be studies/X.py, X one of {_names()}")
   try:
     study = importlib.import_module(f"studies.{stem}")
   except ModuleNotFoundError as e:
     if e.name != f"studies.{stem}":
       raise
-    fail(f"--study={path!r}: there is no such file; X is one of {names()}")
+    fail(f"--study={path!r}: there is no such file; X is one of {_names()}")
   missing = [part for part in PARTS if not hasattr(study, part)]
   if missing:
     fail(f"--study={path!r}: is no study, since it has no {missing[0]}")
@@ -98,43 +105,41 @@ def load(path: str | None) -> ModuleType:
 class Training:
   """Trains the cells of a study that are not over."""
 
-  def __init__(self, cells: Sequence[Any], workdir: pathlib.Path):
+  def __init__(
+    self,
+    cells: Sequence[cells_lib.Cell],
+    workdir: pathlib.Path,
+    data_dir: str | None,
+    stop: stopping.StopSignal,
+  ):
     self._cells = cells
-    self.workdir = workdir
-    self._stop = stopping.StopSignal()
+    self._workdir = workdir
+    self._data_dir = data_dir
+    self._stop = stop
 
-  def folder(self, cell: Any) -> pathlib.Path:
-    return self.workdir / "cells" / cell.name
+  def folder(self, cell: cells_lib.Cell) -> pathlib.Path:
+    return self._workdir / "cells" / cell.name
 
-  def plan(self, estimate_only: bool) -> None:
+  def plan(self) -> None:
     """Says what is to be done, and how long it may take."""
-    import records
-    from studies import timing
-
     self._todo = [
       c for c in self._cells if not (self.folder(c) / records.RESULT).exists()
     ]
     self._estimates = {
-      c.name: timing.estimate(c, FLAGS.data_dir) for c in self._todo
+      c.name: timing.estimate(c, self._data_dir) for c in self._todo
     }
     num_runs = sum(len(base.runs(c.config)) for c in self._cells)
-    print(f"study folder: {self.workdir}")
     done = len(self._cells) - len(self._todo)
+    print(f"study folder: {self._workdir}")
     print(
       f"{num_runs:,} runs in {len(self._cells)} cells"
       + (f", {done} of them over" if done else "")
     )
     seconds = sum(self._estimates.values())
     print(f"estimated time: {timing.text(seconds)}", flush=True)
-    if estimate_only:
-      for name, value in self._estimates.items():
-        print(f"  {name}: {timing.text(value)}")
 
   def train(self) -> int:
     """Trains; returns the exit code, 0 if all is over."""
-    from studies import timing
-    import train
-
     clock = timing.Clock(list(self._estimates.values()))
     bar = tqdm.tqdm(
       total=len(self._todo),
@@ -175,11 +180,8 @@ class Training:
     return 0
 
   def _train_cell(
-    self, cell: Any, show: Callable[[float], None]
-  ) -> dict[str, Any]:
-    import tensorboard_writer
-    import train
-
+    self, cell: cells_lib.Cell, show: Callable[[float], None]
+  ) -> records.Record:
     folder = self.folder(cell)
     short = self._estimates[cell.name] < SHORT_SECONDS
     cell.config.checkpoint_at_evals = not short
@@ -196,7 +198,7 @@ class Training:
             cell.config,
             str(folder),
             writer,
-            data_dir=FLAGS.data_dir,
+            data_dir=self._data_dir,
             make_hooks=make_hooks,
             should_stop=lambda: bool(self._stop.number),
           )
@@ -206,22 +208,18 @@ class Training:
 
 
 def conclude(
-  study: ModuleType, cells: Sequence[Any], training: Training
+  study: ModuleType,
+  cells: Sequence[cells_lib.Cell],
+  training: Training,
+  workdir: pathlib.Path,
 ) -> None:
   """Writes the table, the figure and the claims, and prints the claims."""
-  import pandas as pd
-
-  import records
-  from studies import figures
-  from studies import frame
-
   tables = []
   for cell in cells:
     table = frame.read_frame([training.folder(cell)])
     tables.append(table.assign(**dict(cell.labels)))
   results = pd.concat(tables, ignore_index=True)
-  workdir = training.workdir
-  results.to_csv(workdir / "results.csv", index=False)
+  frame.write_csv(results, workdir / "results.csv")
   claims = study.claim(results)
   records.write_json(
     workdir / "claim.json",
@@ -247,32 +245,44 @@ def describe(claim: dict[str, Any]) -> str:
   )
 
 
-def run() -> int:
-  """Runs the study that the flags name; returns the exit code."""
-  study = load(FLAGS.study)
-  if FLAGS.preset not in study.presets:
-    fail(f"--preset={FLAGS.preset!r}: must be one of {list(study.presets)}")
-  stem = pathlib.Path(FLAGS.study).stem
-  workdir = FLAGS.workdir or os.path.join("runs", f"{stem}-{FLAGS.preset}")
-  backend.set_up(float64=False, spread_runs=True)
-  cells = study.cells(FLAGS.preset)
-  training = Training(cells, pathlib.Path(workdir))
-  training.plan(FLAGS.estimate)
-  if FLAGS.estimate:
-    return 0
-  start = time.monotonic()
-  if code := training.train():
-    return code
-  conclude(study, cells, training)
-  print(f"time: {int(time.monotonic() - start)} s")
+def run(
+  study: ModuleType,
+  preset: str,
+  workdir: pathlib.Path,
+  *,
+  data_dir: str | None = None,
+  estimate_only: bool = False,
+) -> int:
+  """Runs a study; returns the exit code."""
+  cells = study.cells(preset)
+  with stopping.StopSignal() as stop:
+    training = Training(cells, workdir, data_dir, stop)
+    training.plan()
+    if estimate_only:
+      return 0
+    if code := training.train():
+      return code
+    conclude(study, cells, training, workdir)
   return 0
 
 
 def main(argv: list[str]) -> None:
   del argv  # Checked by `parse_flags`.
   logging.set_verbosity(logging.ERROR)  # Orbax logs every step it takes.
+  study = load(FLAGS.study)
+  if FLAGS.preset not in study.presets:
+    fail(f"--preset={FLAGS.preset!r}: must be one of {list(study.presets)}")
+  stem = pathlib.Path(FLAGS.study).stem
+  workdir = pathlib.Path(FLAGS.workdir or f"runs/{stem}-{FLAGS.preset}")
+  backend.set_up(float64=False, spread_runs=True)
   try:
-    code = run()
+    code = run(
+      study,
+      FLAGS.preset,
+      workdir,
+      data_dir=FLAGS.data_dir,
+      estimate_only=FLAGS.estimate,
+    )
   except base.UserError as e:
     fail(str(e))
   sys.exit(code)

@@ -16,6 +16,7 @@ from torch import nn
 
 from configs import mlp_digits
 import data
+from data import dataset as dataset_lib
 
 
 def mlp(width: int) -> nn.Module:
@@ -59,6 +60,7 @@ def train(width: int, rho: float, seed: int) -> float:
       torch.tensor(split.targets, dtype=torch.int64),
     )
     for name, split in dataset.splits.items()
+    if isinstance(split, dataset_lib.ArraySplit)
   }
   torch.manual_seed(seed)
   model, loss_fn = mlp(width), nn.CrossEntropyLoss()

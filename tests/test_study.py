@@ -1,0 +1,88 @@
+"""A study trains its cells once, and leaves its files."""
+
+import json
+import types
+
+import pytest
+
+import records
+from studies import cells
+from studies import claims
+from studies import figures
+from studies import frame
+import study
+
+
+def _cells(preset):
+  del preset
+  return [
+    cells.create(
+      f"width{width}",
+      "mlp_digits",
+      sweep={"rho": (0.0, rho), "seed": (0, 1)},
+      labels={"width": width},
+      fields={"num_neurons": (width,), "num_epochs": 1, "data_seed": -1},
+    )
+    for width, rho in ((4, 0.1), (8, 0.2))
+  ]
+
+
+def _claim(results):
+  gains = claims.gains(
+    results, ["width"], "final_test_accuracy", "final_validation_accuracy"
+  )
+  slope = claims.slope(gains, "width")
+  verdict = claims.verdict(slope, above=0)
+  return [
+    claims.claim_record("it grows", "final_test_accuracy", "-", slope, verdict)
+  ]
+
+
+STUDY = types.SimpleNamespace(
+  PAPER="Figure 0",
+  CLAIM="wider is better",
+  presets={},
+  cells=_cells,
+  claim=_claim,
+  figure=lambda results: figures.create(1)[0],
+)
+
+
+def test_study(tmp_path, capsys):
+  assert study.run(STUDY, "tiny", tmp_path) == 0
+  out = capsys.readouterr().out
+  assert "8 runs in 2 cells\nestimated time: " in out
+  assert "[2/2] width8: 4 runs in " in out
+  assert "it grows: " in out
+  results = frame.read_csv(tmp_path / "results.csv")
+  assert len(results) == 8
+  assert sorted(results["width"].unique()) == [4, 8]
+  found = json.loads((tmp_path / "claim.json").read_text())["found"]
+  assert found == _claim(results)
+  assert found[0]["n"] == 2
+  assert (tmp_path / "figure.png").stat().st_size > 1000
+  assert (tmp_path / "figure.pdf").exists()
+
+  # What is over is not trained again; what is missing is.
+  trained = {
+    name: (tmp_path / "cells" / name / records.RESULT).stat().st_mtime_ns
+    for name in ("width4", "width8")
+  }
+  (tmp_path / "cells" / "width8" / records.RESULT).unlink()
+  assert study.run(STUDY, "tiny", tmp_path) == 0
+  assert "2 cells, 1 of them over" in capsys.readouterr().out
+  for name, before in trained.items():
+    path = tmp_path / "cells" / name / records.RESULT
+    assert (path.stat().st_mtime_ns == before) == (name == "width4")
+  again = frame.read_csv(tmp_path / "results.csv")
+  columns = results.columns.drop("wall_time_seconds")
+  assert again[columns].equals(results[columns])
+
+
+@pytest.mark.parametrize("path", [None, "nowhere.py", "studies/claims.py"])
+def test_what_is_no_study(path, capsys):
+  with pytest.raises(SystemExit) as stop:
+    study.load(path)
+  assert stop.value.code == 2
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith(f"error: --study={path!r}: ")
