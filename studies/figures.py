@@ -35,6 +35,7 @@ _LEGEND_LINE = 0.18  # Inches.
 _LEGEND_BELOW = -0.45  # Inches, under the numbers and name of the axis.
 _TITLE = 36  # Characters of a line of a title.
 _WIDTH = 1000  # Pixels of the PNG, at most.
+_Y_LABEL = 25  # Characters of a line beside the axis.
 _CHARACTER = 0.025  # Width of a character of a tick's label, in axis widths.
 _STYLE: dict[Any, Any] = {
   "font.size": 9,
@@ -162,7 +163,7 @@ def gain_curves(
   ax.axhline(0, color="0.5", linewidth=0.8, zorder=1)
   _curves(ax, summary, x, by, "mean", "stderr", "SAM")
   x_axis(ax, x, summary[x])
-  ax.set_ylabel(labels.gain(metric))
+  ax.set_ylabel(textwrap.fill(labels.gain(metric), _Y_LABEL))
 
 
 def _curves(
@@ -237,15 +238,35 @@ def rho_curves(
   ax.set_ylabel(labels.metric(metric))
 
 
-def best_rho_curve(
-  ax: Axes, chosen: pd.DataFrame, label: str, color: Any, x: str
+def best_rho_curves(
+  ax: Axes,
+  chosen: pd.DataFrame,
+  by: str,
+  x: str = "num_parameters",
+  paper: pd.DataFrame | None = None,
 ) -> None:
-  """Draws the best rho, as `claims.optimal_rho` returns it, against a size."""
-  chosen = chosen.sort_values(x)
-  curve(ax, chosen[x], chosen["rho"], None, label, color)
-  x_axis(ax, x, chosen[x])
+  """Draws the best rho, as `claims.optimal_rho` returns it, against a size.
+
+  Args:
+    ax: the panel.
+    chosen: a table with the columns rho, `by` and `x`.
+    by: a column, with one curve for each of its values.
+    x: the column along the axis.
+    paper: what the paper chose, such a table; dashed.
+  """
+  paper = chosen[:0] if paper is None else paper
+  values = sorted(chosen[by].unique())
+  for value, color in zip(values, colors(values), strict=True):
+    label = labels.value(value)
+    for table, text in ((chosen, label), (paper, f"{label}, paper")):
+      part = table[table[by] == value].sort_values(x)
+      if len(part):
+        dashed = table is paper
+        curve(ax, part[x], part["rho"], None, text, color, dashed)
+  both = pd.concat([chosen, paper])
+  x_axis(ax, x, both[x])
   ax.set_yscale("log")
-  rhos = np.unique(chosen["rho"])
+  rhos = np.unique(both["rho"])
   ax.set_yticks(rhos, [labels.number(rho) for rho in rhos])
   ax.set_yticks([], minor=True)
   ax.set_ylabel("best rho")

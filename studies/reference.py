@@ -6,12 +6,18 @@ paper, with an error of about 1e-3 of an axis unit. Each is a mean over 3 seeds;
 plots do not have. Accuracies are in percent.
 """
 
+import functools
 import pathlib
 
 import pandas as pd
 
 _PATH = pathlib.Path(__file__).with_name("reference_values.csv")
 _MINUS = "sam_minus_"
+
+
+@functools.cache
+def _read() -> pd.DataFrame:
+  return pd.read_csv(_PATH, dtype={"figure": str, "size": str})
 
 
 def load(figure: str, workload: str) -> pd.DataFrame:
@@ -29,7 +35,7 @@ def load(figure: str, workload: str) -> pd.DataFrame:
   Raises:
     KeyError: there is no such figure or workload.
   """
-  table = pd.read_csv(_PATH, dtype={"figure": str, "size": str})
+  table = _read()
   table = table[(table["figure"] == figure) & (table["workload"] == workload)]
   if table.empty:
     raise KeyError(f"no values of figure {figure}, {workload}")

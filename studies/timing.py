@@ -52,9 +52,9 @@ def estimate(cell: cells.Cell, data_dir: str | None) -> float:
   inputs = jnp.zeros((c.batch_size, *exp.dataset.input_shape))
   variables = jax.eval_shape(exp.model.init, jax.random.key(0), inputs)
   forward = jax.jit(functools.partial(exp.model.apply, train=False))
-  flops = forward.lower(variables, inputs).cost_analysis()["flops"]
+  costs = forward.lower(variables, inputs).cost_analysis() or {}
   # Backward costs twice as much as forward; SAM does both twice.
-  flops *= 3 * (2 if c.optimizer == "sam" else 1)
+  flops = costs["flops"] * 3 * (2 if c.optimizer == "sam" else 1)
   convolutional = c.model != "mlp"
   speed = _flops_per_second() * (CONVOLUTION_SPEED if convolutional else 1)
   parallel = min(exp.num_devices, len(runs))

@@ -1,0 +1,53 @@
+"""Depth: Shin et al. (UAI 2025), Figure 17.
+
+Claim: at a fixed width, the gain by SAM grows with the number of layers, and so
+of parameters. Metric: test accuracy, with rho chosen for each depth.
+
+  laptop: MLPs of 1 to 4 hidden layers of 64 neurons on digits, with and without
+    25 % label noise, 10 seeds; final epoch, rho by the validation split.
+  paper: MLPs of 1 to 3 hidden layers of 1,000 neurons on MNIST; ResNet-18 of
+    64 filters with 1, 2 and 8 blocks in each stage on CIFAR-10, where the paper
+    saw no growth; 3 seeds; best test epoch, rho on the test set.
+"""
+
+from matplotlib import figure as mpl_figure
+import pandas as pd
+
+from studies import cells as cells_lib
+from studies import findings
+from studies import grids
+from studies import panels
+
+PAPER = "Figure 17"
+CLAIM = "SAM gains more the deeper a network is"
+
+presets = {
+  "laptop": (
+    grids.DIGITS_MLP.change(
+      shapes=grids.mlps(*((64,) * layers for layers in (1, 2, 3, 4)))
+    ),
+  ),
+  "paper": (
+    grids.MNIST_MLP.change(
+      shapes=grids.mlps(*((1000,) * layers for layers in (1, 2, 3)))
+    ),
+    grids.CIFAR_RESNET.change(
+      shapes={
+        f"blocks{n}": {"num_filters": 64, "blocks_per_stage": n}
+        for n in (1, 2, 8)
+      }
+    ),
+  ),
+}
+
+
+def cells(preset: str) -> list[cells_lib.Cell]:
+  return grids.cells(presets[preset])
+
+
+def claim(results: pd.DataFrame) -> list[findings.Record]:
+  return findings.claim_growth(results, "17")
+
+
+def figure(results: pd.DataFrame) -> mpl_figure.Figure:
+  return panels.growth_figure(results, "17")

@@ -1,0 +1,207 @@
+"""Every study on made-up results, in which its claim is true or false."""
+
+import copy
+import functools
+import itertools
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs import base
+import records
+from sam import masks
+from studies import frame
+import study as study_lib
+
+METRICS = ("final_test", "final_validation", "chosen_test", "best_test")
+
+
+def load(name):
+  return study_lib.load(str(study_lib.STUDIES / f"{name}.py"))
+
+
+@functools.cache
+def load_cells(name, preset):
+  return load(name).cells(preset)
+
+
+def num_parameters(config):
+  """Returns the size of a network, roughly that of a ResNet."""
+  if config.model != "mlp":
+    return 2700 * config.num_filters**2 * (config.blocks_per_stage or 2)
+  inputs, outputs = {"teacher_student": (100, 1), "mnist": (784, 10)}.get(
+    config.dataset, (64, 10)
+  )
+  layers = [inputs, *config.num_neurons, outputs]
+  return sum((a + 1) * b for a, b in itertools.pairwise(layers))
+
+
+# What the runs `t` of SAM, or of SGD for longer, gain if the claim of a study
+# is true (sign 1) or false (-1), at an epoch; `size`: half log2 of parameters.
+def gain_by_size(t, size, sign, epoch):
+  return sign * 0.01 * size * (0.2 + t["label_noise"])
+
+
+def gain_by_rho(t, size, sign, epoch):
+  best_rho = 0.4 * sign * (size - 3) + math.log(0.1)
+  return 0.05 - 0.02 * abs(np.log(t["rho"].clip(1e-9)) - best_rho)
+
+
+def gain_by_sparsity(t, size, sign, epoch):
+  return 0.05 + sign * 0.03 * t["sparsity"]
+
+
+def gain_by_decay(t, size, sign, epoch):
+  without = (t["weight_decay"] == 0) & (sign == 1)
+  return 0.01 * size * np.where(without, 0.1, 1)
+
+
+def gain_of_epochs(t, size, sign, epoch):
+  return np.where(t["rho"] > 0, 0.01, 0.01 - sign * 0.005)
+
+
+def gain_by_epoch(t, size, sign, epoch):
+  return 0.01 * size * (0.1 if epoch == "final" and sign == 1 else 1)
+
+
+def gain_by_microbatch(t, size, sign, epoch):
+  return 0.05 - sign * 0.01 * np.log2(t["microbatch_size"].clip(16) / 16)
+
+
+GAINS = {
+  "width": gain_by_size,
+  "optimal_rho": gain_by_rho,
+  "label_noise": gain_by_size,
+  "sparsity": gain_by_sparsity,
+  "regularization": gain_by_decay,
+  "depth": gain_by_size,
+  "twice_the_epochs": gain_of_epochs,
+  "early_stopping": gain_by_epoch,
+  "m_sharpness": gain_by_microbatch,
+}
+PRESETS = [(name, preset) for name in GAINS for preset in ("laptop", "paper")]
+
+
+def write_result(folder, config):
+  """Writes the files of a finished run folder, without metrics."""
+  folder.mkdir()
+  config_json = json.dumps({"config": records.to_json(config)})
+  (folder / records.CONFIG).write_text(config_json)
+  facts = {
+    "run": "",
+    "status": "finished",
+    "num_parameters": num_parameters(config),
+    "num_unpruned_parameters": num_parameters(config),
+    "num_steps": 1,
+    "wall_time_seconds": 1.0,
+    "device": "cpu",
+  }
+  num_runs = math.prod(map(len, base.swept(config).values()))
+  (folder / records.RESULT).write_text(json.dumps({"runs": num_runs * [facts]}))
+
+
+@pytest.fixture
+def table(tmp_path):
+  """Returns what makes the runs of a study, fewer of them, without metrics."""
+
+  def make(name, preset):
+    tables = []
+    for cell in load_cells(name, preset):
+      config = copy.deepcopy(cell.config)
+      config.sweep.seed = (0, 1, 2)
+      config.sweep.rho = tuple(config.sweep.rho)[::2]
+      folder = tmp_path / cell.name
+      write_result(folder, config)
+      tables.append(frame.read_frame([folder]).assign(**cell.labels))
+    return pd.concat(tables, ignore_index=True)
+
+  return make
+
+
+def with_metrics(runs, name, sign):
+  """Returns the runs with metrics in which the claim is true or false."""
+  rng = np.random.default_rng(0)
+  size = np.log2(runs["num_parameters"] / 1000) / 2
+  epochs = runs.groupby("workload")["num_epochs"].transform("min")
+  is_base = (runs["rho"] == 0) & (runs["num_epochs"] == epochs)
+  is_loss = runs["metric"].str.endswith("loss")
+  columns = {}
+  for metric in METRICS:
+    gains = GAINS[name](runs, size, sign, metric.partition("_")[0])
+    score = 0.5 + 0.01 * runs["seed"] + rng.normal(0, 1e-4, len(runs))
+    score += np.where(is_base, 0, gains)
+    columns[f"{metric}_accuracy"] = score.where(~is_loss)
+    columns[f"{metric}_loss"] = (1 - score).where(is_loss)
+  columns["chosen_validation_accuracy"] = columns["chosen_test_accuracy"]
+  columns["chosen_validation_loss"] = columns["chosen_test_loss"]
+  return runs.assign(**columns)
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_cells_are_valid(name, preset):
+  cells = load_cells(name, preset)
+  assert len({cell.name for cell in cells}) == len(cells)
+  for cell in cells:
+    base.check(cell.config)
+    num_seeds = len(cell.config.sweep.seed)
+    if preset == "laptop":
+      assert cell.config.dataset in ("digits", "teacher_student")
+      assert cell.config.validation_fraction > 0
+      assert cell.config.data_seed == -1
+      is_main = cell.labels["workload"] == "mlp_digits"
+      assert num_seeds >= (10 if is_main else 3)
+    else:
+      assert cell.config.validation_fraction == 0
+      assert num_seeds == 3
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_claim_and_figure(name, preset, table):
+  study = load(name)
+  runs = table(name, preset)
+  results = with_metrics(runs, name, 1)
+  first, *_ = found = study.claim(results)
+  assert first["verdict"] == "holds"
+  json.dumps(found, allow_nan=False)
+  for ax in study.figure(results).axes:
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+    assert ax.get_legend()
+  if preset == "laptop":
+    rate = 50 if name == "label_noise" else 25
+    assert f"{rate} % label noise" in first["claim"]
+    false = study.claim(with_metrics(runs, name, -1))
+    assert false[0]["verdict"] == "does not hold"
+
+
+def test_sparse_networks_have_the_weights_of_the_dense_one():
+  cells = load_cells("sparsity", "laptop")
+  assert [c.config.pruner for c in cells] == ["none", *2 * ["snip", "random"]]
+  for cell in cells:
+    layers = [64, *cell.config.num_neurons, 10]
+    kernels = [math.prod(shape) for shape in itertools.pairwise(layers)]
+    by_layer = cell.config.pruner == "random"
+    scopes = kernels if by_layer else [sum(kernels)]
+    pruned = sum(masks.num_pruned(cell.config.sparsity, n) for n in scopes)
+    left = num_parameters(cell.config) - pruned
+    assert abs(left - num_parameters(cells[0].config)) <= 2
+
+
+def test_sparsities_are_those_of_the_paper():
+  found = {
+    workload: sorted(
+      {
+        round(cell.config.sparsity, 2)
+        for cell in load_cells("sparsity", "paper")
+        if cell.labels["workload"] == workload
+      }
+    )
+    for workload in ("resnet_cifar", "mlp_mnist")
+  }
+  assert found == {
+    "resnet_cifar": [0, 0.56, 0.75, 0.94],
+    "mlp_mnist": [0, 0.52, 0.77, 0.96],
+  }
