@@ -28,6 +28,8 @@ jax.config.update("jax_threefry_partitionable", False)
 # The mapped axis of devices.
 AXIS = "batch"
 DEFAULT_STEPS_PER_CALL = 32
+# Runs that are vmapped at once on a CPU: more do not fit into its cache.
+MAX_RUNS_PER_CPU_CALL = 20
 
 
 @dataclasses.dataclass(frozen=True, repr=False)  # JAX prints what it maps.
@@ -81,7 +83,7 @@ class Experiment:
     """Returns the parts that are trained by one call each.
 
     A part has the devices that share a batch, and the runs that are mapped over
-    there: all of them, or in a loop, one.
+    there; in a loop, one.
     """
     c = self.config
     size = devices_per_run(c, self.num_devices)
@@ -94,7 +96,12 @@ class Experiment:
     mode = c.sweep_mode
     if mode == "auto":
       mode = "vmap" if c.model == "mlp" and not streamed else "loop"
-    num_parts = min(len(places), num_runs) if mode == "vmap" else num_runs
+    num_parts = num_runs
+    if mode == "vmap":
+      calls = 1
+      if self.devices[0].platform == "cpu":
+        calls = -(-num_runs // (len(places) * MAX_RUNS_PER_CPU_CALL))
+      num_parts = min(calls * len(places), num_runs)
     return [
       dataclasses.replace(
         self,
