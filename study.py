@@ -20,11 +20,13 @@ from typing import Any, NoReturn
 from absl import app
 from absl import flags
 from absl import logging
+import jax
 import pandas as pd
 import tqdm
 
 import backend
 from configs import base
+import experiment
 import records
 import stopping
 from studies import cells as cells_lib
@@ -122,9 +124,7 @@ class Training:
 
   def plan(self) -> None:
     """Says what is to be done, and how long it may take."""
-    self._todo = [
-      c for c in self._cells if not (self.folder(c) / records.RESULT).exists()
-    ]
+    self._todo = [c for c in self._cells if not self._is_over(c)]
     self._estimates = {
       c.name: timing.estimate(c, self._data_dir) for c in self._todo
     }
@@ -137,6 +137,14 @@ class Training:
     )
     seconds = sum(self._estimates.values())
     print(f"estimated time: {timing.text(seconds)}", flush=True)
+
+  def _is_over(self, cell: cells_lib.Cell) -> bool:
+    """Raises `RunError` if the folder of the cell holds another."""
+    num_devices = experiment.devices_per_run(
+      cell.config, jax.local_device_count()
+    )
+    folder = str(self.folder(cell))
+    return records.read_result(folder, cell.config, num_devices) is not None
 
   def train(self) -> int:
     """Trains; returns the exit code, 0 if all is over."""

@@ -419,7 +419,7 @@ FIELDS: dict[str, Field] = {
     choices=("layer", "global"),
     read_if={**_PRUNED, "pruner": ("magnitude",)},
   ),
-  # --- several runs in one program ---------------------------------------------
+  # --- several runs in one program --------------------------------------------
   **{
     f"sweep.{name}": Field(
       (),
@@ -439,8 +439,8 @@ FIELDS: dict[str, Field] = {
   },
   "sweep_mode": Field(
     "auto",
-    "'vmap': all runs of a sweep in each operation; 'loop': one after the other,"
-    " compiled once; 'auto': vmap for MLPs, loop for convolutions",
+    "'vmap': many runs of a sweep in each operation; 'loop': one after the"
+    " other, compiled once; 'auto': vmap for MLPs, loop for convolutions",
     choices=("auto", "vmap", "loop"),
     read_if={"sweep": (True,)},
   ),

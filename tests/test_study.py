@@ -14,12 +14,11 @@ import study
 
 
 def _cells(preset):
-  del preset
   return [
     cells.create(
       f"width{width}",
       "mlp_digits",
-      sweep={"rho": (0.0, rho), "seed": (0, 1)},
+      sweep={"rho": (0.0, rho if preset == "tiny" else 0.3), "seed": (0, 1)},
       labels={"width": width},
       fields={"num_neurons": (width,), "num_epochs": 1, "data_seed": -1},
     )
@@ -77,6 +76,10 @@ def test_study(tmp_path, capsys):
   again = frame.read_csv(tmp_path / "results.csv")
   columns = results.columns.drop("wall_time_seconds")
   assert again[columns].equals(results[columns])
+
+  # A grid that has changed is not taken for the one that was trained.
+  with pytest.raises(records.RunError, match=r"sweep\.rho=\[0\.0, 0\.1\], not"):
+    study.run(STUDY, "other", tmp_path)
 
 
 @pytest.mark.parametrize("path", [None, "nowhere.py", "studies/claims.py"])
