@@ -15,6 +15,7 @@ Biases and BatchNorm are never pruned. So sparsities, which count weights of
 kernels, are such that all parameters that are left are as many.
 """
 
+import dataclasses
 import types
 
 import jax
@@ -105,7 +106,33 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
           claims.difference(sparsest, gains[gains["sparsity"] == 0]),
         )
       )
-  return records
+  # Where SAM gains less in the sparse network, there is less to gain.
+  return records + [
+    _fits_less(c, pruner)
+    for c in findings.conditions(results)
+    if c.label_noise
+    for pruner in PRUNERS
+  ]
+
+
+def _fits_less(c: findings.Condition, pruner: str) -> findings.Record:
+  """Returns the claim that SGD memorizes less in the sparsest network."""
+  metric = "final_train_accuracy"
+  gains = _gains(c.runs, pruner, metric)
+  fit = gains.assign(gain=gains["base"])
+  sparsest = fit[fit["sparsity"] == fit["sparsity"].max()]
+  more = claims.difference(sparsest, fit[fit["sparsity"] == 0])
+  more = dataclasses.replace(
+    more, statistic="difference of SGD's accuracy, paired over seeds"
+  )
+  return claims.claim_record(
+    f"{c.title}, {PRUNERS[pruner]}: SGD fits fewer of the (noisy) training"
+    " labels in the large, sparse network",
+    metric,
+    "not reported",
+    more,
+    claims.verdict(more, at_most=0),
+  )
 
 
 def _quote(workload: str, pruner: str) -> str:

@@ -19,10 +19,12 @@ import data
 import experiment
 from studies import cells
 
-# Measured on 2 CPU cores: beside its operations, a run needs this much for a
-# step, and a cell needs this much to compile; convolutions in small images
-# reach this fraction of the speed of matrix products.
-STEP_SECONDS = 2e-5
+# Measured on 2 CPU cores. Beside its operations, a run needs this much for a
+# step, and this much for its records and TensorBoard; a cell needs this much to
+# compile; convolutions in small images reach this fraction of the speed of
+# matrix products.
+STEP_SECONDS = 5e-5
+RUN_SECONDS = 0.02
 COMPILE_SECONDS = {False: 4.0, True: 25.0}
 CONVOLUTION_SPEED = 0.35
 
@@ -60,7 +62,7 @@ def estimate(cell: cells.Cell, data_dir: str | None) -> float:
   parallel = min(exp.num_devices, len(runs))
   run_steps = len(runs) * exp.num_steps
   seconds = run_steps * (flops / speed + STEP_SECONDS) / parallel
-  return seconds + COMPILE_SECONDS[convolutional]
+  return seconds + RUN_SECONDS * len(runs) + COMPILE_SECONDS[convolutional]
 
 
 class Clock:
