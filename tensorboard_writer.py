@@ -17,11 +17,16 @@ class BackgroundWriter:
   The events file appears with the first call, not before.
   """
 
-  def __init__(self, workdir: str):
+  def __init__(
+    self,
+    workdir: str,
+    pool: concurrent.futures.ThreadPoolExecutor | None = None,
+  ):
+    """Makes a writer to a folder; `pool` has one thread (None: a new one)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     self._workdir = workdir
     self._writer: Any = None
-    self._pool = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+    self._pool = pool or concurrent.futures.ThreadPoolExecutor(max_workers=1)
     self._failed = False
     self._of_runs: list[BackgroundWriter] = []
 
@@ -30,9 +35,7 @@ class BackgroundWriter:
 
     It is called by the same thread and closed with this writer.
     """
-    writer = BackgroundWriter(os.path.join(self._workdir, name))
-    writer._pool.shutdown()
-    writer._pool = self._pool
+    writer = BackgroundWriter(os.path.join(self._workdir, name), self._pool)
     self._of_runs.append(writer)
     return writer
 

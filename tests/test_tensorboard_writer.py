@@ -68,3 +68,23 @@ def test_closing_at_once_writes_everything(tmp_path):
   (event,) = events.Tensors("a")
   assert event.step == 7
   assert float(tensor_util.make_ndarray(event.tensor_proto)) == 2.0
+
+
+def test_runs_of_a_sweep_have_folders_of_their_own(tmp_path):
+  writer = tensorboard_writer.create(str(tmp_path))
+  for rho in (0.0, 0.5):
+    run = writer.for_run(f"rho={rho:g}")
+    run.write_hparams({"rho": rho})
+    run.write_scalars(3, {"test_accuracy": rho + 0.25})
+  writer.close()
+  assert not list(tmp_path.glob("events*"))
+  for rho in (0.0, 0.5):
+    events = event_accumulator.EventAccumulator(str(tmp_path / f"rho={rho:g}"))
+    events.Reload()
+    (event,) = events.Tensors("test_accuracy")
+    value = float(tensor_util.make_ndarray(event.tensor_proto))
+    assert (event.step, value) == (3, rho + 0.25)
+    (content,) = events.PluginTagToContent("hparams").values()
+    hparams = plugin_data_pb2.HParamsPluginData.FromString(content)
+    values = hparams.session_start_info.hparams
+    assert values["rho"].number_value == rho
