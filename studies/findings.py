@@ -14,6 +14,8 @@ from studies import reference
 Record = dict[str, Any]
 
 SIZE = "num_parameters"
+# How well the training labels are fit, wrong ones too.
+FIT = "final_train_accuracy"
 TITLES = {
   "mlp_digits": "MLP on digits",
   "resnet_digits": "ResNet-18 on digits",
@@ -145,6 +147,27 @@ def positive(
   """Returns the record of a claim that a statistic is positive."""
   verdict = claims.verdict(estimate, above=0)
   return claims.claim_record(text, metric, paper, estimate, verdict)
+
+
+def sgd_fits_less(
+  text: str, some: pd.DataFrame, others: pd.DataFrame
+) -> Record:
+  """Returns the record of the claim that SGD fits training labels less.
+
+  It explains where SAM gains less: SGD has learned fewer wrong labels.
+
+  Args:
+    text: the claim, in words.
+    some: gains in `FIT` where SGD is said to fit less.
+    others: gains in `FIT` of what is compared.
+  """
+  sides = (gains.assign(gain=gains["base"]) for gains in (some, others))
+  more = dataclasses.replace(
+    claims.difference(*sides),
+    statistic="difference of SGD's accuracy, paired over seeds",
+  )
+  verdict = claims.verdict(more, at_most=0)
+  return claims.claim_record(text, FIT, "not reported", more, verdict)
 
 
 def grows(

@@ -120,7 +120,16 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
         claims.mean_gain(_gains_at_best_decays(c, metric)),
       )
     )
-  return records
+  return records + [
+    findings.sgd_fits_less(
+      f"{c.title}: SGD fits fewer of the (noisy) training labels with weight"
+      f" decay {_text(DECAY[c.workload])}",
+      _gains(c, DECAY[c.workload], findings.FIT),
+      _gains(c, 0.0, findings.FIT),
+    )
+    for c in findings.conditions(results)
+    if c.label_noise
+  ]
 
 
 def _paper_18() -> pd.DataFrame:

@@ -15,7 +15,6 @@ Biases and BatchNorm are never pruned. So sparsities, which count weights of
 kernels, are such that all parameters that are left are as many.
 """
 
-import dataclasses
 import types
 
 import jax
@@ -117,21 +116,12 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
 
 def _fits_less(c: findings.Condition, pruner: str) -> findings.Record:
   """Returns the claim that SGD memorizes less in the sparsest network."""
-  metric = "final_train_accuracy"
-  gains = _gains(c.runs, pruner, metric)
-  fit = gains.assign(gain=gains["base"])
-  sparsest = fit[fit["sparsity"] == fit["sparsity"].max()]
-  more = claims.difference(sparsest, fit[fit["sparsity"] == 0])
-  more = dataclasses.replace(
-    more, statistic="difference of SGD's accuracy, paired over seeds"
-  )
-  return claims.claim_record(
+  gains = _gains(c.runs, pruner, findings.FIT)
+  return findings.sgd_fits_less(
     f"{c.title}, {PRUNERS[pruner]}: SGD fits fewer of the (noisy) training"
     " labels in the large, sparse network",
-    metric,
-    "not reported",
-    more,
-    claims.verdict(more, at_most=0),
+    gains[gains["sparsity"] == gains["sparsity"].max()],
+    gains[gains["sparsity"] == 0],
   )
 
 
