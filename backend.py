@@ -3,6 +3,16 @@
 import os
 import pathlib
 
+# Each device compiles programs of its own.
+MAX_CPU_DEVICES = 8
+
+
+def _num_cores() -> int:
+  """Returns the number of cores that this process may use."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1  # macOS.
+
 
 def set_up(
   *, float64: bool, deterministic: bool = False, spread_runs: bool = False
@@ -12,8 +22,8 @@ def set_up(
   Args:
     float64: whether numbers have 64 bits.
     deterministic: whether XLA's GPU programs must repeat their bits.
-    spread_runs: whether every CPU core is a device, to which the runs of a
-      sweep are spread; else all cores are one.
+    spread_runs: whether every CPU core (of at most 8) is a device, to which the
+      runs of a sweep are spread; else all cores are one.
   """
   if deterministic:
     os.environ["XLA_FLAGS"] = (
@@ -24,7 +34,7 @@ def set_up(
   jax.config.update("jax_enable_x64", float64)
   if spread_runs:
     # One program for small matrices keeps no more than a core busy.
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    jax.config.update("jax_num_cpu_devices", min(_num_cores(), MAX_CPU_DEVICES))
   # So that a shell loop compiles once.
   if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import jax
+import numpy as np
 
 from data import pipeline
 from experiment import AXIS
@@ -26,14 +27,13 @@ def place(tree: PyTree, exp: Experiment) -> PyTree:
 class Evaluator:
   """Evaluates the splits that are not trained on."""
 
-  def __init__(self, parts: Sequence[Experiment], place: Place = place):
+  def __init__(self, parts: Sequence[Experiment], place_split: Place = place):
     """Puts the splits where the parts of an experiment are evaluated."""
     self._parts = parts
-    self._place = place
     first = parts[0]
     self._names = [name for name in first.dataset.splits if name != "train"]
     self._resident = [
-      {name: place(part.resident(name), part) for name in self._names}
+      {name: place_split(part.resident(name), part) for name in self._names}
       for part in parts
     ]
     self._eval_steps: dict[Any, Callable[..., Any]] = {}
@@ -64,9 +64,7 @@ class Evaluator:
     size = min(exp.config.eval_batch_size, num_examples)
     size = -(-size // exp.num_devices) * exp.num_devices
     totals = [
-      self._place(
-        metrics_lib.empty(part.eval_metrics, part.run_axis_size), part
-      )
+      place(metrics_lib.empty(part.eval_metrics, part.run_axis_size), part)
       for part in self._parts
     ]
     count = 0
@@ -76,16 +74,14 @@ class Evaluator:
     for batch, batch_count in itertools.islice(
       batches, None if limit < 0 else limit
     ):
-      totals = [
-        self._eval_steps[part.devices](w, total, batch, resident[name])
-        for part, w, total, resident in zip(
-          self._parts, weights, totals, self._resident, strict=True
+      for i, part in enumerate(self._parts):
+        totals[i] = self._eval_steps[part.devices](
+          weights[i], totals[i], batch, self._resident[i][name]
         )
-      ]
+        if part.serialize_calls:
+          jax.block_until_ready(totals[i])
       count += batch_count
-      if exp.serialize_calls:
-        jax.block_until_ready(totals)
-    seen = [int(n) for total in totals for n in total.loss.count.reshape(-1)]
+    seen = [int(n) for t in totals for n in np.ravel(t.loss.count)]
     expected = num_examples if limit < 0 else count
     assert {*seen, count} == {expected}, (
       f"{name}: evaluated {seen} of {expected} examples"

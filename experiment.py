@@ -86,7 +86,8 @@ class Experiment:
     there; in a loop, one.
     """
     c = self.config
-    size = devices_per_run(c, self.num_devices)
+    # A run is also evaluated where there are fewer devices.
+    size = min(devices_per_run(c, self.num_devices), self.num_devices)
     places = [
       self.devices[i : i + size]
       for i in range(0, self.num_devices - size + 1, size)

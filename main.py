@@ -1,13 +1,15 @@
-"""Trains (or evaluates) one run: `python main.py --config=configs/X.py`.
+"""Trains (or evaluates) a run, or a sweep: `main.py --config=configs/X.py`.
 
-Exit codes: 0 finished, 2 wrong input or data, 3 diverged, 130 or 143 stopped by
-Ctrl-C or SIGTERM after saving (the same command resumes).
+Exit codes: 0 finished, 2 wrong input or data, 3 diverged (of a sweep: all
+runs), 130 or 143 stopped by Ctrl-C or SIGTERM after saving (the same command
+resumes).
 """
 
 from collections.abc import Callable
 import difflib
 import functools
 import json
+import math
 import os
 import re
 import signal
@@ -284,7 +286,12 @@ def evaluate(workdir: str | None) -> int:
   import train as training
 
   for record in training.evaluate(workdir, FLAGS.checkpoint, FLAGS.data_dir):
-    print(json.dumps(record))
+    # A diverged run of a sweep is in its checkpoint, too.
+    finite = {
+      k: None if isinstance(v, float) and not math.isfinite(v) else v
+      for k, v in record.items()
+    }
+    print(json.dumps(finite))
   return 0
 
 

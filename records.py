@@ -81,7 +81,7 @@ def run_names(config: ml_collections.ConfigDict) -> list[str]:
   """Returns the name of every run of a sweep; that of a run alone is ''."""
   names = base.swept(config)
   return [
-    "-".join(f"{name}={_in_name(run[name])}" for name in names)
+    "-".join(f"{name}={run[name]:.15g}" for name in names)
     for run in base.runs(config)
   ]
 
@@ -91,7 +91,9 @@ def identity(config: ml_collections.ConfigDict) -> Record:
   return {
     name: list(config[name]) if field.kind is tuple else config[name]
     for name, field in base.FIELDS.items()
-    if not field.cadence and base.is_read(name, config)
+    if not field.cadence
+    and base.is_read(name, config)
+    and name != "devices_per_run"  # The number of devices is compared.
   }
 
 

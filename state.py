@@ -169,7 +169,10 @@ def count_parameters(
 def _first_batch(exp: Experiment, index: int) -> dict[str, jax.Array]:
   """Returns the batch of step 0 of a run, [1, B, ...]."""
   alone = dataclasses.replace(
-    exp, runs=exp.runs[index : index + 1], datasets=exp.datasets[index:][:1]
+    exp,
+    runs=exp.runs[index : index + 1],
+    datasets=exp.datasets[index : index + 1],
+    devices=exp.devices[:1],
   )
   whole = jax.tree.map(
     lambda x: np.concatenate(x[:, 0]), alone.create_feed().take(0, 1, pad_to=1)

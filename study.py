@@ -293,6 +293,8 @@ def main(argv: list[str]) -> None:
     )
   except base.UserError as e:
     fail(str(e))
+  except OSError as e:
+    fail(f"--workdir={str(workdir)!r}: cannot be used ({e})")
   sys.exit(code)
 
 

@@ -29,6 +29,8 @@ Diverged = tuple[str, int]
 
 # Numbers in TensorBoard of a run of a sweep: clu takes 0.24 ms to write one.
 MAX_SWEEP_NUMBERS = 20
+# Each run has an open file; systems often allow a process 1,024.
+MAX_SWEEP_WRITERS = 800
 
 
 class Writer(Protocol):
@@ -71,7 +73,7 @@ class _Loop:
     self.is_sweep = bool(base.swept(exp.config))
     self.names = records.run_names(exp.config)
     self.writers: list[Writer] = []
-    if writer is not None:
+    if writer is not None and len(self.names) <= MAX_SWEEP_WRITERS:
       self.writers = (
         [writer.for_run(n) for n in self.names] if self.is_sweep else [writer]
       )
@@ -135,10 +137,12 @@ class _Loop:
     print(
       f"{exp.config.model}: {counts[0]['num_parameters']:,} parameters,"
       f" {' or '.join(f'{n:,}' for n in unpruned)} not pruned;"
-      f" {exp.num_devices} x {exp.devices[0].device_kind}"
+      f" {self.trainer.num_devices} x {exp.devices[0].device_kind}"
     )
     if self.is_sweep:
       print(f"{len(self.names)} runs, {self.trainer.describe()}")
+      if self.writer is not None and not self.writers:
+        print(f"more than {MAX_SWEEP_WRITERS} runs: no TensorBoard events")
     if self.step:
       print(f"resumed at step {self.step}")
     else:
@@ -315,6 +319,7 @@ class _Loop:
       **({"runs": runs} if self.is_sweep else runs[0]),
       "wall_time_seconds": seconds,
       "device": self.exp.devices[0].device_kind,
+      # Of each run.
       "num_devices": experiment.devices_per_run(
         self.exp.config, self.exp.num_devices
       ),

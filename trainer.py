@@ -144,14 +144,16 @@ class Trainer:
     """Returns the evaluation of each run."""
     return self._evaluator([part.state.weights for part in self._parts])
 
+  @property
+  def num_devices(self) -> int:
+    """Over how many devices the runs are spread."""
+    return len({d for part in self._parts for d in part.exp.devices})
+
   def describe(self) -> str:
     """Returns how the runs are trained, in words."""
-    parts = [part.exp for part in self._parts]
-    devices = {device for part in parts for device in part.devices}
-    how = "one after the other"
-    if parts[0].is_stacked or len(parts) < len(self.exp.runs):
-      how = "vmapped"
-    return f"{how}, {len(devices)} devices"
+    stacked = self._parts[0].exp.is_stacked
+    how = "vmapped" if stacked else "one after the other"
+    return f"{how} on each of {self.num_devices} devices"
 
   def count_parameters(self) -> list[dict[str, int]]:
     """Returns the number of parameters of each run, and of unpruned ones."""

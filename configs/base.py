@@ -440,7 +440,7 @@ FIELDS: dict[str, Field] = {
   "sweep_mode": Field(
     "auto",
     "'vmap': many runs of a sweep in each operation; 'loop': one after the"
-    " other, compiled once; 'auto': vmap for MLPs, loop for convolutions",
+    " other, compiled once a device; 'auto': vmap for MLPs, loop for others",
     choices=("auto", "vmap", "loop"),
     read_if={"sweep": (True,)},
   ),

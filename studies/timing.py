@@ -21,11 +21,11 @@ from studies import cells
 
 # Measured on 2 CPU cores. Beside its operations, a run needs this much for a
 # step, and this much for its records and TensorBoard; a cell needs this much to
-# compile; convolutions in small images reach this fraction of the speed of
-# matrix products.
+# compile for each device; convolutions in small images reach this fraction of
+# the speed of matrix products.
 STEP_SECONDS = 5e-5
 RUN_SECONDS = 0.02
-COMPILE_SECONDS = {False: 4.0, True: 25.0}
+COMPILE_SECONDS = {False: 2.0, True: 15.0}
 CONVOLUTION_SPEED = 0.35
 
 
@@ -56,13 +56,17 @@ def estimate(cell: cells.Cell, data_dir: str | None) -> float:
   forward = jax.jit(functools.partial(exp.model.apply, train=False))
   costs = forward.lower(variables, inputs).cost_analysis() or {}
   # Backward costs twice as much as forward; SAM does both twice.
-  flops = costs["flops"] * 3 * (2 if c.optimizer == "sam" else 1)
+  flops = costs.get("flops", 0.0) * 3 * (2 if c.optimizer == "sam" else 1)
   convolutional = c.model != "mlp"
   speed = _flops_per_second() * (CONVOLUTION_SPEED if convolutional else 1)
   parallel = min(exp.num_devices, len(runs))
   run_steps = len(runs) * exp.num_steps
   seconds = run_steps * (flops / speed + STEP_SECONDS) / parallel
-  return seconds + RUN_SECONDS * len(runs) + COMPILE_SECONDS[convolutional]
+  return (
+    seconds
+    + RUN_SECONDS * len(runs)
+    + COMPILE_SECONDS[convolutional] * parallel
+  )
 
 
 class Clock:

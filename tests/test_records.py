@@ -65,6 +65,8 @@ def test_whose_folder_it_is(tmp_path, fields):
     new = _changed(name, old)
     other = config.copy_and_resolve_references()
     other[name] = new
+    if name == "devices_per_run":  # What follows from it is compared.
+      continue
     if field.cadence or not base.is_read(name, config):
       assert records.read_result(str(tmp_path), other, 1) is None, name
       folder = records.RunFolder(str(tmp_path), other, 1)
