@@ -63,9 +63,17 @@ class Condition:
     return gains(self.runs, [SIZE], metric or self.metric)
 
 
-def by_workload(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
-  """Returns the runs of every workload, in the order of the table."""
-  return {str(k): runs for k, runs in results.groupby("workload", sort=False)}
+def by_title(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+  """Returns the runs of every workload, by its name in words.
+
+  Those with clipped gradients are a workload of their own.
+  """
+  return {
+    TITLES[workload] + (", gradients clipped" if clip else ""): runs
+    for (workload, clip), runs in results.groupby(
+      ["workload", "gradient_clip"], sort=False
+    )
+  }
 
 
 def conditions(results: pd.DataFrame, main: float = 0.25) -> list[Condition]:
@@ -76,14 +84,14 @@ def conditions(results: pd.DataFrame, main: float = 0.25) -> list[Condition]:
     main: the label noise of the main condition.
   """
   found = []
-  for workload, runs in by_workload(results).items():
+  for name, runs in by_title(results).items():
     rates = sorted(runs["label_noise"].unique(), key=lambda x: (x != main, x))
     for rate in rates:
-      title = TITLES[workload] + (f", {noise(rate)}" if any(rates) else "")
+      title = name + (f", {noise(rate)}" if any(rates) else "")
       found.append(
         Condition(
           title=title,
-          workload=workload,
+          workload=runs["workload"].iloc[0],
           label_noise=rate,
           metric=runs["metric"].iloc[0],
           runs=runs[runs["label_noise"] == rate],

@@ -59,19 +59,16 @@ def growth_figure(results: pd.DataFrame, figure: str) -> Figure:
     results: the table.
     figure: number of the paper's, whose values are drawn beside.
   """
-  workloads = findings.by_workload(results)
-  titles = [findings.TITLES[name] for name in workloads]
+  workloads = findings.by_title(results)
   main = findings.conditions(results)[:1] if len(workloads) == 1 else []
   fig, axes = figures.create(
-    len(main) + len(titles), [*(c.title for c in main), *titles]
+    len(main) + len(workloads), [*(c.title for c in main), *workloads]
   )
   for ax, condition in zip(axes, main, strict=False):
     pair_curves(ax, condition)
     figures.legend(ax)
-  for ax, (name, runs) in zip(
-    axes[len(main) :], workloads.items(), strict=True
-  ):
+  for ax, runs in zip(axes[len(main) :], workloads.values(), strict=True):
     gain_curves(ax, runs)
-    paper_gain(ax, figure, name)
+    paper_gain(ax, figure, runs["workload"].iloc[0])
     figures.legend(ax)
   return fig

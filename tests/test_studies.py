@@ -137,6 +137,8 @@ def with_metrics(runs, name, sign):
     columns[f"{metric}_loss"] = (1 - score).where(is_loss)
   columns["chosen_validation_accuracy"] = columns["chosen_test_accuracy"]
   columns["chosen_validation_loss"] = columns["chosen_test_loss"]
+  fit = 0.9 - sign * (0.2 * runs["sparsity"] + 10 * runs["weight_decay"])
+  columns["final_train_accuracy"] = fit + rng.normal(0, 1e-4, len(runs))
   return runs.assign(**columns)
 
 
@@ -175,6 +177,10 @@ def test_claim_and_figure(name, preset, table):
     assert f"{rate} % label noise" in first["claim"]
     false = study.claim(with_metrics(runs, name, -1))
     assert false[0]["verdict"] == "does not hold"
+    for records_, verdict in ((found, "holds"), (false, "does not hold")):
+      reasons = [r for r in records_ if r["metric"] == "final_train_accuracy"]
+      assert bool(reasons) == (name in ("sparsity", "regularization"))
+      assert all(reason["verdict"] == verdict for reason in reasons)
 
 
 def test_sparse_networks_have_the_weights_of_the_dense_one():
