@@ -120,6 +120,16 @@ SMALL_TEACHER_STUDENT = Grid(
   {"data_seed": -1, "validation_fraction": 0.1, "num_epochs": 60},
 )
 
+# Clipping keeps wide students from diverging at the paper's learning rate, and
+# from fitting as fast as narrow ones. A small learning rate needs none.
+UNCLIPPED_TEACHER_STUDENT = SMALL_TEACHER_STUDENT.change(
+  shapes={
+    f"{name}-unclipped": shape
+    for name, shape in SMALL_TEACHER_STUDENT.shapes.items()
+  },
+  fields={"learning_rate": 0.005, "gradient_clip": 0.0},
+)
+
 TEACHER_STUDENT = Grid(
   "mlp_teacher_student",
   "final_test_loss",
