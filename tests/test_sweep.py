@@ -139,6 +139,21 @@ def test_runs_of_one_seed_share_what_they_should():
       assert np.array_equal(*train_labels)
 
 
+@pytest.mark.parametrize("mode", ["alone", "vmap", "loop"])
+def test_what_is_saved_outlives_the_next_steps(mode):
+  """On CPU, the host's copy of an array can be its very memory."""
+  sweep = {} if mode == "alone" else {"seed": (0, 1, 2)}
+  fields = {"num_neurons": (256, 256)} | ({"sweep_mode": mode} if sweep else {})
+  trainer = _trainer(_config(sweep, **fields), 1)
+  _take(trainer, 3)
+  items = trainer.items()
+  before = jax.tree.map(np.copy, items)
+  _take(trainer, 9)
+  helpers.assert_same_bits(items, before)
+  moved = helpers.max_difference(items["weights"], trainer.items()["weights"])
+  assert moved > 1e-4
+
+
 # --- through the training loop ------------------------------------------------
 
 LOOP = {
