@@ -214,8 +214,8 @@ def test_finished_run_is_left_alone(reference, monkeypatch):
   def fail(*_):
     raise AssertionError("touched")
 
-  monkeypatch.setattr(train, "_Run", fail)
-  monkeypatch.setattr(train.data, "load", fail)
+  monkeypatch.setattr(train, "_Loop", fail)
+  monkeypatch.setattr(train.data, "load_runs", fail)
   before = _snapshot(reference)
   result = _train(reference, log_every_steps=1)
   del result["wall_time_seconds"], result["commit"]
@@ -317,7 +317,7 @@ def _check_evaluations(workdir, metric, better):
   assert best in _steps(workdir)
   before = _snapshot(workdir)
   for which, step in [("best", best), ("latest", newest), (str(best), best)]:
-    assert train.evaluate(str(workdir), which) == logged[step]
+    assert train.evaluate(str(workdir), which) == [logged[step]]
   assert _snapshot(workdir) == before
 
 
