@@ -70,7 +70,7 @@ def test_the_loss_falls(name, data_dir, tmp_path):
   lines = records.read_lines(tmp_path)
   losses = [line["train_loss"] for line in lines if "train_loss" in line]
   assert losses[-1] < 0.9 * losses[0]
-  again = train.evaluate(str(tmp_path), "latest", data_dir)
+  (again,) = train.evaluate(str(tmp_path), "latest", data_dir)
   final = result["final"]
   assert again["step"] == final["step"] == result["num_steps"]
   for metric, value in again.items():
