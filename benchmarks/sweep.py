@@ -170,20 +170,20 @@ def main() -> None:
   parser.add_argument("--num_runs", type=int, default=8, help="of both modes")
   args = parser.parse_args()
 
-  compared = compare(args.width)
-  in_modes = modes(args.num_runs)
+  record: dict[str, Any] = {"width": args.width}
+  out = pathlib.Path(args.out)
+  out.parent.mkdir(parents=True, exist_ok=True)
+  parts = {
+    "compared": lambda: compare(args.width),
+    "modes": lambda: modes(args.num_runs),
+  }
+  for name, part in parts.items():
+    record[name] = part()
+    out.write_text(json.dumps(record, indent=2) + "\n")
   device = jax.devices()[0].device_kind
   if device == "cpu":
     device = f"{os.cpu_count()} CPU cores ({step_time.processor()})"
-  record = {
-    "device": device,
-    "jax": jax.__version__,
-    "width": args.width,
-    "compared": compared,
-    "modes": in_modes,
-  }
-  out = pathlib.Path(args.out)
-  out.parent.mkdir(parents=True, exist_ok=True)
+  record |= {"device": device, "jax": jax.__version__}
   out.write_text(json.dumps(record, indent=2) + "\n")
   print(f"written to {out}")
 
