@@ -26,15 +26,10 @@ from ml_collections import config_flags
 import backend
 from configs import base
 import stopping
+from stopping import fail
 
 FLAGS = flags.FLAGS
 HELP = ("--help", "-help", "-h")
-
-
-def fail(message: str) -> NoReturn:
-  """Ends the program for wrong input: one line, exit code 2."""
-  print("error: " + " ".join(message.split()), file=sys.stderr)
-  sys.exit(2)
 
 
 try:

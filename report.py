@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import pandas as pd
 
 import records
+from stopping import fail
 from studies import claims
 from studies import frame as frame_lib
 from studies import labels
@@ -22,12 +23,6 @@ from studies import labels
 SIZE = "num_unpruned_parameters"
 # These go with the size, and split no curve.
 _SHAPE = ("num_neurons", "num_filters")
-
-
-def fail(message: str) -> NoReturn:
-  """Ends the program for wrong input: one line, exit code 2."""
-  print("error: " + " ".join(message.split()), file=sys.stderr)
-  sys.exit(2)
 
 
 def warn(message: str) -> None:

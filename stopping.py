@@ -1,7 +1,14 @@
-"""Ctrl-C and SIGTERM end training after it saved."""
+"""How the program ends: for wrong input, or by a signal after it saved."""
 
 import signal
-from typing import Any
+import sys
+from typing import Any, NoReturn
+
+
+def fail(message: str) -> NoReturn:
+  """Ends the program for wrong input: one line, exit code 2."""
+  print("error: " + " ".join(message.split()), file=sys.stderr)
+  sys.exit(2)
 
 
 class StopSignal:

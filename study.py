@@ -15,7 +15,7 @@ import pathlib
 import sys
 import time
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 from absl import app
 from absl import flags
@@ -29,6 +29,7 @@ from configs import base
 import experiment
 import records
 import stopping
+from stopping import fail
 from studies import cells as cells_lib
 from studies import figures
 from studies import frame
@@ -59,12 +60,6 @@ STUDIES = pathlib.Path(__file__).parent / "studies"
 SHORT_SECONDS = 120
 # What makes a module of studies/ a study.
 PARTS = ("PAPER", "CLAIM", "presets", "cells", "claim", "figure")
-
-
-def fail(message: str) -> NoReturn:
-  """Ends the program for wrong input: one line, exit code 2."""
-  print("error: " + " ".join(message.split()), file=sys.stderr)
-  sys.exit(2)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
