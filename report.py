@@ -94,8 +94,7 @@ def pick_metrics(
       metric = default
   if not metric:
     fail("no run finished with an evaluation on the test set")
-  when = "final" if metric.startswith("final_") else "chosen"
-  validation = f"{when}_validation_{metric.rsplit('_', 1)[-1]}"
+  validation = claims.validation_metric(metric)
   of_metric = finished[finished[metric].notna()]
   if validation in known and of_metric[validation].notna().all():
     return metric, choose_by or validation

@@ -527,9 +527,10 @@ def get_config() -> ml_collections.ConfigDict:
   return _Config(flat | {"sweep": _Sweep({name: () for name in SWEPT})})
 
 
-def swept(config: ml_collections.ConfigDict) -> dict[str, tuple[Any, ...]]:
+def swept(config: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
   """Returns the values of every swept field; of a run alone, nothing."""
-  values = {name: tuple(config.sweep[name]) for name in SWEPT}
+  sweep = config.get("sweep", {})
+  values = {name: tuple(sweep.get(name, ())) for name in SWEPT}
   return {name: v for name, v in values.items() if v}
 
 

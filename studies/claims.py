@@ -52,6 +52,16 @@ def scale(metric: str) -> float:
   return 100.0 if metric.endswith("accuracy") else 1.0
 
 
+def validation_metric(metric: str) -> str:
+  """Returns by which metric of a validation split to choose for a metric.
+
+  It is that of the final epoch or, for another epoch's, of the best validation
+  epoch.
+  """
+  when = "final" if metric.startswith("final_") else "chosen"
+  return f"{when}_validation_{metric.rsplit('_', 1)[-1]}"
+
+
 def _refuse_repeats(frame: pd.DataFrame, columns: list[str]) -> None:
   repeated = frame[frame.duplicated(columns)]
   if len(repeated):

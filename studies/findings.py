@@ -122,13 +122,10 @@ def other_epoch(metric: str) -> str:
 def choose_by(runs: pd.DataFrame, metric: str) -> str:
   """Returns the metric by which a hyper-parameter is chosen.
 
-  It is that of the validation split at the final or, for a metric of another
-  epoch, at the best validation epoch; without such a split the metric itself.
+  Without a validation split it is the metric itself.
   """
-  if not (runs["validation_fraction"] > 0).all():
-    return metric
-  when = "final" if metric.startswith("final_") else "chosen"
-  return f"{when}_validation_{metric.rsplit('_', 1)[-1]}"
+  held_out = (runs["validation_fraction"] > 0).all()
+  return claims.validation_metric(metric) if held_out else metric
 
 
 def gains(

@@ -67,7 +67,7 @@ def _fields(config: Mapping[str, Any]) -> records.Record:
     config |= {"optimizer": config["base_optimizer"], "rho": 0.0}
   values = {
     name: config[name]
-    if name in ("rho", "base_optimizer") or _is_read(field, config)
+    if name in ("rho", "base_optimizer") or base.is_read(name, config)
     else field.default
     for name, field in FIELDS.items()
   }
@@ -77,13 +77,6 @@ def _fields(config: Mapping[str, Any]) -> records.Record:
     else value
     for name, value in values.items()
   }
-
-
-def _is_read(field: base.Field, config: Mapping[str, Any]) -> bool:
-  return all(
-    config["base_optimizer" if other == "base" else other] in values
-    for other, values in field.read_if.items()
-  )
 
 
 def _numbers(prefix: str, record: Mapping[str, Any]) -> dict[str, float]:
