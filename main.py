@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import signal
 import sys
 import traceback
 from typing import Any, NoReturn
@@ -303,8 +302,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  try:
-    app.run(main, flags_parser=parse_flags)
-  except BrokenPipeError:  # Nobody reads what is printed, as in `| head`.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(128 + signal.SIGPIPE)
+  stopping.run(lambda: app.run(main, flags_parser=parse_flags))

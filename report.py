@@ -8,13 +8,13 @@ without a finished run is skipped. Exit codes: 0, or 2 for wrong input.
 
 import argparse
 import pathlib
-import signal
 import sys
 from typing import Any, NoReturn
 
 import pandas as pd
 
 import records
+import stopping
 from stopping import fail
 from studies import claims
 from studies import frame as frame_lib
@@ -259,7 +259,6 @@ def _title(case: dict[Any, Any]) -> str:
 
 
 def main() -> None:
-  signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # As in `| head`.
   args = parse_args()
   runs = read(args.folders)
   metric, choose_by = pick_metrics(runs, args.metric, args.choose_by)
@@ -280,10 +279,10 @@ def main() -> None:
       args.out.mkdir(parents=True, exist_ok=True)
       frame_lib.write_csv(runs, args.out / "results.csv")
       draw(runs, summary, names, metric, args.out)
-      print(f"\nwritten to {args.out}")
     except OSError as e:
       fail(f"--out={args.out}: cannot be written ({e})")
+    print(f"\nwritten to {args.out}")
 
 
 if __name__ == "__main__":
-  main()
+  stopping.run(main)

@@ -1,7 +1,9 @@
-"""How the program ends: for wrong input, or by a signal after it saved."""
+"""How a program ends: for wrong input, unread, or by a signal once it saved."""
 
+import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 
@@ -9,6 +11,18 @@ def fail(message: str) -> NoReturn:
   """Ends the program for wrong input: one line, exit code 2."""
   print("error: " + " ".join(message.split()), file=sys.stderr)
   sys.exit(2)
+
+
+def run(main: Callable[[], None]) -> None:
+  """Runs a program; it ends quietly when nobody reads on, as in `| head`."""
+  try:
+    try:
+      main()
+    finally:
+      sys.stdout.flush()
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)
 
 
 class StopSignal:

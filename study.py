@@ -288,10 +288,12 @@ def main(argv: list[str]) -> None:
     )
   except base.UserError as e:
     fail(str(e))
+  except BrokenPipeError:
+    raise
   except OSError as e:
     fail(f"--workdir={str(workdir)!r}: cannot be used ({e})")
   sys.exit(code)
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=parse_flags)
+  stopping.run(lambda: app.run(main, flags_parser=parse_flags))
