@@ -1,9 +1,9 @@
 """How a program ends: for wrong input, unread, or by a signal once it saved."""
 
+from collections.abc import Callable
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 
