@@ -11,6 +11,9 @@ UV ?= uv
 DEMO_FLAGS ?=
 TEST_FLAGS ?=
 
+# Tests of one file share what they compile.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 VENV := .venv
 RUN := $(VENV)/bin/python
 VERSION := $(shell $(PYTHON) -c \
@@ -29,7 +32,7 @@ demo: $(RUNTIME)
 	  --workdir=runs/demo-$$(date +%Y%m%d-%H%M%S) $(DEMO_FLAGS)
 
 test: $(DEV)
-	@$(RUN) -m pytest $(TEST_FLAGS)
+	@$(RUN) -m pytest $(PARALLEL) $(TEST_FLAGS)
 
 lint: $(DEV)
 	@$(RUN) -m ruff check

@@ -167,7 +167,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--out", default="benchmarks/results/sweep.json")
   parser.add_argument("--width", type=int, default=64)
-  parser.add_argument("--num_runs", type=int, default=8, help="of both modes")
+  parser.add_argument("--num_runs", type=int, default=20, help="of both modes")
   args = parser.parse_args()
 
   record: dict[str, Any] = {"width": args.width}
