@@ -5,7 +5,6 @@ import dataclasses
 import functools
 from typing import Any
 
-from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -46,7 +45,7 @@ class Experiment:
   config: ml_collections.ConfigDict
   runs: tuple[ml_collections.ConfigDict, ...]
   datasets: tuple[dataset_lib.Dataset, ...]
-  model: nn.Module
+  model: models.Model
   loss_fn: losses.LossFn
   eval_loss_fn: losses.LossFn
   optimizer: optax.GradientTransformationExtraArgs
@@ -73,6 +72,10 @@ class Experiment:
   def run_axis_size(self) -> int | None:
     return len(self.runs) if self.is_stacked else None
 
+  @property
+  def is_convolutional(self) -> bool:
+    return self.config.model in base.CONVOLUTIONAL_MODELS
+
   @functools.cached_property
   def prunes(self) -> bool:
     """Whether there are masks; those of a dense run in a sweep keep all."""
@@ -96,7 +99,7 @@ class Experiment:
     streamed = isinstance(self.dataset.splits["train"], dataset_lib.StreamSplit)
     mode = c.sweep_mode
     if mode == "auto":
-      mode = "vmap" if c.model == "mlp" and not streamed else "loop"
+      mode = "loop" if self.is_convolutional or streamed else "vmap"
     num_parts = num_runs
     if mode == "vmap":
       calls = 1
@@ -180,15 +183,28 @@ class Experiment:
     if self.config.steps_per_call:
       return self.config.steps_per_call
     streamed = isinstance(self.dataset.splits["train"], dataset_lib.StreamSplit)
-    convolutional = self.config.model != "mlp"
     # XLA's CPU backend runs convolutions 5 to 8 times slower inside a loop.
-    slow_loop = convolutional and jax.default_backend() == "cpu"
+    slow_loop = self.is_convolutional and jax.default_backend() == "cpu"
     return 1 if streamed or slow_loop else DEFAULT_STEPS_PER_CALL
 
 
 def devices_per_run(config: ml_collections.ConfigDict, num_devices: int) -> int:
   """Returns over how many devices the batch of a run is spread."""
   return config.devices_per_run or (1 if base.swept(config) else num_devices)
+
+
+def perturbation_batch(
+  config: ml_collections.ConfigDict, num_devices: int
+) -> int:
+  """Returns how many examples share a perturbation of SAM's: m.
+
+  Args:
+    config: of a run; one of the base optimizer as if it were SAM's.
+    num_devices: over which its batch is spread.
+  """
+  if config.microbatch_size and base.is_read("microbatch_size", config):
+    return config.microbatch_size
+  return config.batch_size // (1 if config.sync_perturbation else num_devices)
 
 
 def create(

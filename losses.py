@@ -7,7 +7,6 @@ mean of 'loss' over examples is minimized; every value is averaged and logged.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -18,6 +17,24 @@ Batch = Mapping[str, jax.Array]
 LossFn = Callable[
   [PyTree, PyTree, Batch, jax.Array], tuple[jax.Array, dict[str, Any]]
 ]
+# The collections of model_state that a training step changes: BatchNorm's
+# running averages. All others are constants.
+CHANGING = ("batch_stats",)
+
+
+class Model(Protocol):
+  """What a loss calls."""
+
+  def apply(
+    self,
+    variables: Any,
+    inputs: Any,
+    /,
+    *,
+    train: bool,
+    rngs: Any,
+    mutable: Any,
+  ) -> Any: ...
 
 
 class Task(Protocol):
@@ -61,9 +78,34 @@ def metric_names(dataset: Task) -> tuple[str, ...]:
   return ("loss",) if dataset.num_classes is None else ("loss", "accuracy")
 
 
+def per_example(
+  config: ml_collections.ConfigDict, dataset: Task, *, train: bool
+) -> Callable[[jax.Array, jax.Array], dict[str, jax.Array]]:
+  """Returns a function (outputs, targets) -> the values of each example, [B].
+
+  See `create` for the arguments.
+  """
+  smoothing = config.label_smoothing if train else 0.0
+  alpha = config.lazy_alpha or 1.0
+
+  def values_of(outputs, targets):
+    # In bfloat16 runs the loss is computed in float32.
+    outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+    if dataset.num_classes is None:
+      return {"loss": squared_error(outputs, targets)}
+    if config.loss == "squared_error":
+      one_hot = smooth_one_hot(targets, dataset.num_classes, smoothing)
+      loss = squared_error(outputs, one_hot / alpha)
+    else:
+      loss = cross_entropy(outputs, targets, smoothing)
+    return {"loss": loss, "accuracy": accuracy(outputs, targets)}
+
+  return values_of
+
+
 def create(
   config: ml_collections.ConfigDict,
-  model: nn.Module,
+  model: Model,
   dataset: Task,
   *,
   train: bool = True,
@@ -71,7 +113,7 @@ def create(
   """Returns the loss of a model.
 
   Args:
-    config: reads loss and label_smoothing.
+    config: reads loss, label_smoothing and lazy_alpha.
     model: called as `apply(variables, inputs, train=...)`.
     dataset: says whether targets are class labels.
     train: whether the model trains (BatchNorm takes the statistics of the
@@ -81,32 +123,20 @@ def create(
     A function (params, model_state, batch, rng) -> (loss, aux): batch has
     'inputs' [B, ...] and 'targets' ([B] labels, or [B, outputs]); model_state
     holds the other variables of the model; aux has 'per_example', a dict of
-    [B] arrays, and 'model_state', the updated one.
+    [B] arrays, and 'model_state', the part of it that changes, updated.
   """
-  smoothing = config.label_smoothing if train else 0.0
-
-  def per_example_values(outputs, targets):
-    # In bfloat16 runs the loss is computed in float32.
-    outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
-    if dataset.num_classes is None:
-      return {"loss": squared_error(outputs, targets)}
-    if config.loss == "squared_error":
-      one_hot = smooth_one_hot(targets, dataset.num_classes, smoothing)
-      loss = squared_error(outputs, one_hot)
-    else:
-      loss = cross_entropy(outputs, targets, smoothing)
-    return {"loss": loss, "accuracy": accuracy(outputs, targets)}
+  values_of = per_example(config, dataset, train=train)
 
   def loss_fn(params, model_state, batch, rng):
-    outputs, new_state = model.apply(
+    outputs, changed = model.apply(
       {"params": params, **model_state},
       batch["inputs"],
       train=train,
       rngs={"dropout": rng},
-      mutable=list(model_state) if train else [],
+      mutable=[n for n in model_state if n in CHANGING] if train else [],
     )
-    values = per_example_values(outputs, batch["targets"])
-    aux = {"per_example": values, "model_state": new_state}
+    values = values_of(outputs, batch["targets"])
+    aux = {"per_example": values, "model_state": changed}
     return jnp.mean(values["loss"]), aux
 
   return loss_fn

@@ -13,6 +13,7 @@ import numpy as np
 from data import pipeline
 from experiment import AXIS
 from experiment import Experiment
+from models import centred
 from sam import masks
 
 PyTree = Any
@@ -24,7 +25,8 @@ class TrainState(flax.struct.PyTreeNode):
   Attributes:
     step: steps taken, int32.
     params: weights.
-    model_state: the model's other variables (BatchNorm's running averages).
+    model_state: the model's other variables: BatchNorm's running averages,
+      and weights that are not trained.
     opt_state: of the base optimizer.
     mask: False where a weight is pruned; None prunes nothing.
     rng: key from which those of every step are derived.
@@ -121,6 +123,7 @@ def _create_run(
     )
     # Zero from the start, or weight decay would move pruned weights.
     params = masks.apply(params, mask)
+    model_state = centred.recentre(model_state, params)
   return TrainState(
     step=jnp.int32(0),
     params=params,

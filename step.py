@@ -80,7 +80,7 @@ def train_step(
     plain_grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
     (_, aux), grads = plain_grad_fn(state.params, batch)
 
-  grads, model_state = jax.lax.pmean((grads, aux["model_state"]), AXIS)
+  grads, changed = jax.lax.pmean((grads, aux["model_state"]), AXIS)
   learning_rate = state.hparams["learning_rate"]
   updates, opt_state = exp.optimizer.update(
     grads,
@@ -100,7 +100,7 @@ def train_step(
   new_state = state.replace(
     step=state.step + 1,
     params=optax.apply_updates(state.params, updates),
-    model_state=model_state,
+    model_state={**state.model_state, **changed},
     opt_state=opt_state,
   )
   return new_state, metrics

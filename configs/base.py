@@ -25,8 +25,16 @@ IMAGE_DATASETS = (
   "svhn_cropped",
   "imagenet2012",
 )
-REGRESSION_DATASETS = ("teacher_student",)
+REGRESSION_DATASETS = (
+  "teacher_student",
+  "regression_1d",
+  "matrix_factorization",
+  "trigonometric",
+)
 STREAMED_DATASETS = ("imagenet2012",)
+RESNETS = ("resnet18", "resnet50")
+# They need images. On CPU, XLA runs them slowly in loops and under vmap.
+CONVOLUTIONAL_MODELS = (*RESNETS, "vgg11")
 
 
 class UserError(Exception):
@@ -140,7 +148,8 @@ def _is_int(value: Any) -> bool:
 
 _SAM = {"optimizer": ("sam",)}
 _ADAM = {"base": ("adam", "adamw")}
-_TEACHER = {"dataset": REGRESSION_DATASETS}
+_TEACHER = {"dataset": ("teacher_student",)}
+_TWO_LAYER = {"model": ("two_layer",)}
 _PRUNED = {"sparsity": _Positive()}
 # What a sweep can list values of, in the order of its product.
 SWEPT = (
@@ -158,7 +167,9 @@ FIELDS: dict[str, Field] = {
   # --- data -----------------------------------------------------------------
   "dataset": Field(
     "digits",
-    "data set; all but 'digits' and 'teacher_student' are read through TFDS",
+    "data set; 'digits' comes with scikit-learn, those without class labels"
+    " ('teacher_student', 'regression_1d', 'matrix_factorization',"
+    " 'trigonometric') are generated, the others are read through TFDS",
     choices=IMAGE_DATASETS + REGRESSION_DATASETS,
   ),
   "validation_fraction": Field(
@@ -171,7 +182,7 @@ FIELDS: dict[str, Field] = {
   "data_seed": Field(
     0,
     "seed of the split into training, validation and (digits) test examples,"
-    " and of the teacher; -1 follows `seed`, so every seed has its own",
+    " and of generated data; -1 follows `seed`, so every seed has its own",
     minimum=-1,
   ),
   "augment": Field(
@@ -197,10 +208,11 @@ FIELDS: dict[str, Field] = {
   ),
   "teacher_scale": Field(
     1.0,
-    "factor on the teacher's output, whose standard deviation over inputs is"
-    " about this number; the paper does not state the teacher's weights",
+    "standard deviation of the teacher's output, or of the product with the"
+    " matrix to factorize, over the training inputs; the paper states the"
+    " weights of neither",
     above=0.0,
-    read_if=_TEACHER,
+    read_if={"dataset": ("teacher_student", "matrix_factorization")},
   ),
   "target_noise": Field(
     1.0,
@@ -216,32 +228,59 @@ FIELDS: dict[str, Field] = {
   ),
   # --- model ----------------------------------------------------------------
   "model": Field(
-    "mlp", "architecture", choices=("mlp", "resnet18", "resnet50")
+    "mlp",
+    "architecture; 'two_layer' is W2 act(W1 x + b1)",
+    choices=("mlp", "two_layer", *CONVOLUTIONAL_MODELS),
   ),
   "num_neurons": Field(
     (300, 100),
-    "width of each hidden layer of the MLP; () is a linear model",
+    "width of each hidden layer: any number of them in an MLP, where () is a"
+    " linear model; one in 'two_layer'",
     minimum=1,
-    read_if={"model": ("mlp",)},
+    read_if={"model": ("mlp", "two_layer")},
+  ),
+  "activation": Field(
+    "relu",
+    "of the hidden layer",
+    choices=("relu", "linear", "softplus"),
+    read_if=_TWO_LAYER,
+  ),
+  "use_bias": Field(
+    True,
+    "whether the first layer has a bias; the second has none",
+    read_if=_TWO_LAYER,
+  ),
+  "initialization": Field(
+    "default",
+    "'default': Flax's; 'one_dimensional': W1 is +-2.5, b1 2.5 N(0,1), W2"
+    " 4 N(0,1); 'lazy': W1 and b1 have variance 1/neurons, W2 has 1",
+    choices=("default", "one_dimensional", "lazy"),
+    read_if=_TWO_LAYER,
+  ),
+  "trained_layers": Field(
+    "all",
+    "'first': W2 keeps its initial values and is no parameter",
+    choices=("all", "first"),
+    read_if=_TWO_LAYER,
   ),
   "num_filters": Field(
     64,
-    "filters of the first ResNet stage; the later stages have 2, 4, 8 times"
-    " as many",
+    "filters of the first stage of a ResNet or VGG; the later stages have 2, 4,"
+    " 8 (and again 8) times as many",
     minimum=1,
-    read_if={"model": ("resnet18", "resnet50")},
+    read_if={"model": CONVOLUTIONAL_MODELS},
   ),
   "blocks_per_stage": Field(
     0,
     "residual blocks in each stage, to change the depth; 0: the standard ones"
     " (2, 2, 2, 2 of ResNet-18; 3, 4, 6, 3 of ResNet-50)",
     minimum=0,
-    read_if={"model": ("resnet18", "resnet50")},
+    read_if={"model": RESNETS},
   ),
   "sync_batch_norm": Field(
     False,
     "take BatchNorm statistics over all devices instead of per device",
-    read_if={"model": ("resnet18", "resnet50")},
+    read_if={"model": RESNETS},
   ),
   "dtype": Field(
     "float32",
@@ -267,6 +306,14 @@ FIELDS: dict[str, Field] = {
     minimum=0.0,
     below=1.0,
   ),
+  "lazy_alpha": Field(
+    0.0,
+    "the alpha of lazy training: the model's outputs are those minus what they"
+    " were at the initial weights, and the one-hot targets are divided by"
+    " alpha; 0: neither",
+    minimum=0.0,
+    read_if={"loss": ("squared_error",), "dataset": IMAGE_DATASETS},
+  ),
   # --- optimization ---------------------------------------------------------
   "optimizer": Field(
     "sam",
@@ -283,12 +330,13 @@ FIELDS: dict[str, Field] = {
   "lr_scheduler": Field(
     "step",
     "'step': x0.1 at 50 and 75 % of the steps; 'step_mnist': x0.1 at 25, 50"
-    " and 75 %; 'cosine', 'linear': to 0; 'inverse_sqrt':"
-    " min(t, warmup)/warmup/sqrt(max(t, warmup)), unscaled",
+    " and 75 %; 'step_half': x0.1 at 50 %; 'cosine', 'linear': to 0;"
+    " 'inverse_sqrt': min(t, warmup)/warmup/sqrt(max(t, warmup)), unscaled",
     choices=(
       "constant",
       "step",
       "step_mnist",
+      "step_half",
       "cosine",
       "linear",
       "inverse_sqrt",
@@ -440,7 +488,8 @@ FIELDS: dict[str, Field] = {
   "sweep_mode": Field(
     "auto",
     "'vmap': many runs of a sweep in each operation; 'loop': one after the"
-    " other, compiled once a device; 'auto': vmap for MLPs, loop for others",
+    " other, compiled once a device; 'auto': loop for convolutional models and"
+    " streamed data, else vmap",
     choices=("auto", "vmap", "loop"),
     read_if={"sweep": (True,)},
   ),
@@ -468,6 +517,26 @@ FIELDS: dict[str, Field] = {
   "checkpoint_every_steps": Field(
     0,
     "steps between further checkpoints; 0: no further ones",
+    minimum=0,
+    cadence=True,
+  ),
+  "snapshot_every_epochs": Field(
+    0,
+    "epochs between two snapshots of the weights, all of which are kept, in"
+    " snapshots/; also the initial and final ones; 0: none",
+    minimum=0,
+    cadence=True,
+  ),
+  "sharpness_every_epochs": Field(
+    0,
+    "epochs between two measurements of the sharpness of the training loss:"
+    " lambda_max, trace, m-sharpness; also at the end; 0: never",
+    minimum=0,
+    cadence=True,
+  ),
+  "sharpness_num_examples": Field(
+    0,
+    "random training examples over which it is measured; 0: all",
     minimum=0,
     cadence=True,
   ),
@@ -704,13 +773,48 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     " which has no images",
   )
   yield (
-    regression and c.model != "mlp",
-    f"config.model={c.model!r}: must be 'mlp' with"
+    regression and c.model in CONVOLUTIONAL_MODELS,
+    f"config.model={c.model!r}: must be 'mlp' or 'two_layer' with"
     f" config.dataset={c.dataset!r}, which has no images",
+  )
+  yield (
+    c.model == "two_layer" and len(c.num_neurons) != 1,
+    f"config.num_neurons={tuple(c.num_neurons)!r}: must have one entry, such as"
+    " \"(100,)\", with config.model='two_layer', which has one hidden layer",
+  )
+  lazy = c.lazy_alpha > 0
+  yield (
+    lazy and c.loss != "squared_error",
+    f"config.lazy_alpha={c.lazy_alpha}: must be 0 with config.loss={c.loss!r};"
+    " lazy training needs config.loss='squared_error'",
+  )
+  yield (
+    lazy and regression,
+    f"config.lazy_alpha={c.lazy_alpha}: must be 0 with"
+    f" config.dataset={c.dataset!r}, which has no class labels",
+  )
+  yield (
+    lazy and c.model in RESNETS,
+    f"config.lazy_alpha={c.lazy_alpha}: must be 0 with"
+    f" config.model={c.model!r}, whose BatchNorm does not keep the outputs of"
+    " the initial weights",
+  )
+  yield (
+    lazy and c.init_from != "",
+    f"config.init_from={c.init_from!r}: must be '' with"
+    f" config.lazy_alpha={c.lazy_alpha}, which needs the outputs of a run's own"
+    " initial weights",
   )
   yield (
     c.dataset in STREAMED_DATASETS and c.validation_fraction > 0,
     f"config.validation_fraction={c.validation_fraction}: must be 0 with"
+    f" config.dataset={c.dataset!r}, whose training set is streamed",
+  )
+  yield (
+    c.dataset in STREAMED_DATASETS
+    and c.sharpness_every_epochs > 0
+    and c.sharpness_num_examples == 0,
+    f"config.sharpness_num_examples=0: must be >= 1 with"
     f" config.dataset={c.dataset!r}, whose training set is streamed",
   )
   lists = swept(c)

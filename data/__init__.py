@@ -7,10 +7,21 @@ import ml_collections
 from data import dataset
 from data import digits
 from data import label_noise
+from data import matrix_factorization
+from data import regression_1d
 from data import teacher_student
 from data import tfds_images
+from data import trigonometric
 from data.dataset import DataError as DataError
 from data.dataset import Dataset as Dataset
+
+_OFFLINE = {
+  "digits": digits.load,
+  "teacher_student": teacher_student.load,
+  "regression_1d": regression_1d.load,
+  "matrix_factorization": matrix_factorization.load,
+  "trigonometric": trigonometric.load,
+}
 
 
 def load(
@@ -57,8 +68,6 @@ def load_runs(
 def _load_clean(
   config: ml_collections.ConfigDict, data_dir: str | None
 ) -> Dataset:
-  if config.dataset == "digits":
-    return digits.load(config)
-  if config.dataset == "teacher_student":
-    return teacher_student.load(config)
+  if config.dataset in _OFFLINE:
+    return _OFFLINE[config.dataset](config)
   return tfds_images.load(config, data_dir)

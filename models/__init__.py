@@ -1,13 +1,16 @@
 """Flax (Linen) models, one family a file."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from flax import linen as nn
 import jax.numpy as jnp
 import ml_collections
 
+from models import centred
 from models import mlp
 from models import resnet
+from models import two_layer
+from models import vgg
 
 
 class Task(Protocol):
@@ -17,19 +20,42 @@ class Task(Protocol):
   def num_outputs(self) -> int: ...
 
 
-def create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
+class Model(Protocol):
+  """The part of `flax.linen.Module` that is used of a model."""
+
+  def init(self, rngs: Any, inputs: Any, /, *, train: bool = True) -> Any: ...
+
+  def apply(
+    self,
+    variables: Any,
+    inputs: Any,
+    /,
+    *,
+    train: bool = True,
+    rngs: Any = None,
+    mutable: Any = False,
+  ) -> Any: ...
+
+
+def create(config: ml_collections.ConfigDict, dataset: Task) -> Model:
   """Returns the model that the config names, as big as the data set needs.
 
   It is called as `apply(variables, inputs, train: bool)` and returns logits
   (or real outputs) of shape [B, dataset.num_outputs].
 
   Args:
-    config: reads the fields of the section "model" in configs/base.py.
+    config: reads the fields of the section "model" in configs/base.py, and
+      lazy_alpha.
     dataset: gives the number of outputs.
 
   Raises:
     ValueError: unknown `config.model`.
   """
+  model = _create(config, dataset)
+  return centred.Centred(model) if config.lazy_alpha else model
+
+
+def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
   dtype = jnp.dtype(config.dtype)
   # Parameters stay float32 in bfloat16: there, SAM's perturbation would leave
   # most weights where they are.
@@ -41,6 +67,18 @@ def create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       dtype=dtype,
       param_dtype=param_dtype,
     )
+  if config.model == "two_layer":
+    (num_neurons,) = config.num_neurons
+    return two_layer.TwoLayer(
+      num_outputs=dataset.num_outputs,
+      num_neurons=num_neurons,
+      activation=config.activation,
+      use_bias=config.use_bias,
+      initialization=config.initialization,
+      trained_layers=config.trained_layers,
+      dtype=dtype,
+      param_dtype=param_dtype,
+    )
   if config.model in resnet.STAGES:
     return resnet.ResNet(
       num_outputs=dataset.num_outputs,
@@ -48,6 +86,13 @@ def create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       variant=config.model,
       blocks_per_stage=config.blocks_per_stage,
       batch_norm_axis="batch" if config.sync_batch_norm else None,
+      dtype=dtype,
+      param_dtype=param_dtype,
+    )
+  if config.model == "vgg11":
+    return vgg.VGG11(
+      num_outputs=dataset.num_outputs,
+      num_filters=config.num_filters,
       dtype=dtype,
       param_dtype=param_dtype,
     )

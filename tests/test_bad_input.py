@@ -274,7 +274,22 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
   ("label_noise", 0.5, TEACHER, "must be 0"),
   ("label_smoothing", 0.1, TEACHER, "must be 0"),
   ("augment", True, TEACHER, "must be False"),
-  ("model", "resnet18", TEACHER, "must be 'mlp'"),
+  ("model", "vgg11", TEACHER, "must be 'mlp' or 'two_layer'"),
+  ("num_neurons", (3, 2), {"model": "two_layer"}, "must have one entry"),
+  ("lazy_alpha", 1.0, {}, "must be 0 with config.loss='cross_entropy'"),
+  ("lazy_alpha", 1.0, TEACHER, "must be 0 with config.dataset="),
+  (
+    "lazy_alpha",
+    1.0,
+    {"loss": "squared_error", "model": "resnet18"},
+    "must be 0 with config.model='resnet18'",
+  ),
+  (
+    "init_from",
+    "run",
+    {"loss": "squared_error", "lazy_alpha": 1.0},
+    "must be '' with config.lazy_alpha=1.0",
+  ),
   ("validation_fraction", 0.1, {"dataset": "imagenet2012"}, "must be 0"),
   (
     "sweep.rho",

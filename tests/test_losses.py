@@ -55,6 +55,16 @@ def test_squared_error_against_one_hot_labels():
   np.testing.assert_allclose(got["accuracy"], [1, 0])
 
 
+def test_lazy_targets_are_divided_by_alpha():
+  fields = {"loss": "squared_error", "lazy_alpha": 4.0}
+  # Targets (.2, .05) after smoothing, (.25, 0) without.
+  got = _values([[0.5, 0.0]], [0], 2, label_smoothing=0.4, **fields)
+  np.testing.assert_allclose(got["loss"], [0.3**2 + 0.05**2], rtol=1e-6)
+  got = _values([[0.5, 0.0]], [0], 2, False, label_smoothing=0.4, **fields)
+  np.testing.assert_allclose(got["loss"], [0.25**2])
+  np.testing.assert_allclose(got["accuracy"], [1])
+
+
 def test_squared_error_of_regression():
   c = {"dataset": "teacher_student", "loss": "squared_error"}
   got = _values([[1.0], [2.0]], [[3.0], [2.5]], None, **c)

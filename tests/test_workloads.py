@@ -37,6 +37,15 @@ FIELDS = {
     "num_filters": 2,
     "blocks_per_stage": 1,
   },
+  "vgg_digits": {
+    "num_epochs": 12,
+    "log_every_steps": 9,
+    "lr_scheduler": "constant",
+  },
+  "vgg_cifar": {**SMALL, "num_epochs": 12, "num_filters": 4},
+  "regression_1d": {"num_train_steps": 1000, "log_every_steps": 100},
+  "matrix_factorization": {"num_epochs": 2},
+  "two_layer_trigonometric": {"num_epochs": 60, "learning_rate": 0.003},
   "resnet_imagenet": {
     **SMALL,
     "num_train_steps": 12,

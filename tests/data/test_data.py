@@ -9,6 +9,7 @@ from data import augment
 from data import dataset as dataset_lib
 from data import label_noise
 from data import pipeline
+from data import trigonometric
 from tests import helpers
 
 
@@ -155,3 +156,55 @@ def test_teacher_student():
   noise = noisy.splits["train"].targets - train.targets / 2
   assert noise.std() == pytest.approx(1, abs=0.02)
   assert abs(noise.mean()) < 0.03
+
+
+def test_regression_1d():
+  fields = {"dataset": "regression_1d", "loss": "squared_error"}
+  splits = data.load(helpers.config(**fields)).splits
+  points = [
+    *((-1.305, -1.655), (-1.055, 1.845), (-0.805, 0.345), (-0.555, 0.345)),
+    *((-0.305, 2.345), (-0.055, 1.345), (0.195, 0.345), (0.445, -0.655)),
+    *((0.695, 0.345), (0.945, 1.345), (1.195, 2.345), (1.445, -0.655)),
+  ]
+  for name in ("train", "test"):
+    got = np.hstack([splits[name].inputs, splits[name].targets])
+    np.testing.assert_allclose(got, points, rtol=1e-6)
+  split = data.load(helpers.config(**fields, validation_fraction=0.25)).splits
+  assert split["train"].num_examples == 9
+  assert split["validation"].num_examples == 3
+
+
+def test_matrix_factorization():
+  fields = {"dataset": "matrix_factorization", "loss": "squared_error"}
+  splits = data.load(helpers.config(**fields, teacher_scale=2.0)).splits
+  train, test = splits["train"], splits["test"]
+  assert (train.inputs.shape, train.targets.shape) == ((1000, 6), (1000, 10))
+  assert test.num_examples == 1000
+  assert train.targets.std() == pytest.approx(2, rel=1e-5)
+  assert train.inputs.std() == pytest.approx(1, abs=0.05)
+  matrix, _, rank, _ = np.linalg.lstsq(train.inputs, train.targets)
+  assert rank == 6
+  np.testing.assert_allclose(test.inputs @ matrix, test.targets, atol=1e-4)
+  other = data.load(helpers.config(**fields, data_seed=1)).splits["train"]
+  assert (train.inputs != other.inputs).any()
+
+
+def test_trigonometric():
+  # (3 sin 1.5 - 2)^2 cos 3.5.
+  half = trigonometric.function(np.full((1, 4), 0.5))
+  np.testing.assert_allclose(half, [[-0.922434]], rtol=1e-5)
+  np.testing.assert_allclose(trigonometric.function(np.zeros((1, 4))), [[4]])
+  c = helpers.config(
+    dataset="trigonometric", loss="squared_error", validation_fraction=0.1
+  )
+  splits = data.load(c).splits
+  sizes = {name: s.num_examples for name, s in splits.items()}
+  assert sizes == {"train": 900, "validation": 100, "test": 5000}
+  for split in splits.values():
+    norms = np.linalg.norm(split.inputs, axis=1)
+    np.testing.assert_allclose(norms, np.ones(len(norms)), rtol=1e-6)
+    np.testing.assert_allclose(
+      split.targets, trigonometric.function(split.inputs), atol=1e-5
+    )
+  x = splits["test"].inputs
+  np.testing.assert_allclose(x.T @ x / len(x), np.eye(4) / 4, atol=0.02)

@@ -1,9 +1,13 @@
-"""Width -> parameter count, and number formats."""
+"""Width -> parameter count, forward passes by hand, and number formats."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from configs import base
 import models
 from tests import helpers
 
@@ -80,11 +84,122 @@ def test_resnet50_parameters(num_filters, millions):
   assert round(count / 1e6, 3) == millions
 
 
-@pytest.mark.parametrize("model", ["mlp", "resnet18"])
+def _vgg11_parameters(f, channels, num_outputs):
+  """Of the widths in Simonyan and Zisserman's Table 1, for one last pixel."""
+  widths = [channels, f, 2 * f, 4 * f, 4 * f, 8 * f, 8 * f, 8 * f, 8 * f]
+  convolutions = sum((9 * a + 1) * b for a, b in itertools.pairwise(widths))
+  return convolutions + (8 * f + 1) * num_outputs
+
+
+@pytest.mark.parametrize(
+  ("num_filters", "shape", "want"),
+  [
+    (64, (32, 32, 3), 9_225_610),
+    (8, (32, 32, 3), _vgg11_parameters(8, 3, 10)),
+    (8, (8, 8, 1), _vgg11_parameters(8, 1, 10)),
+    (8, (28, 28, 1), _vgg11_parameters(8, 1, 10)),
+  ],
+)
+def test_vgg11_parameters(num_filters, shape, want):
+  """Images are pooled to one pixel, and never to none."""
+  c = helpers.config(model="vgg11", num_filters=num_filters)
+  assert _num_parameters(c, 10, shape) == want
+  assert _vgg11_parameters(64, 3, 10) == 9_225_610
+
+
+def test_vgg11_starts_as_he_et_al():
+  c = helpers.config(model="vgg11", num_filters=8)
+  images = np.random.default_rng(0).normal(size=(64, 32, 32, 3))
+  model = models.create(c, Task(10))
+  variables = model.init(jax.random.key(0), jnp.array(images, jnp.float32))
+  kernel = variables["params"]["Conv_7"]["kernel"]
+  assert float(kernel.std()) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
+
+
+def _two_layer(**fields):
+  c = helpers.config(model="two_layer", num_neurons=(3,), **fields)
+  return models.create(c, Task(2))
+
+
+ACTIVATIONS = {
+  "relu": lambda x: np.maximum(x, 0),
+  "linear": lambda x: x,
+  "softplus": lambda x: np.log(1 + np.exp(x)),
+}
+
+
+@pytest.mark.parametrize("trained_layers", ["all", "first"])
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_two_layer_forward(activation, use_bias, trained_layers):
+  model = _two_layer(
+    activation=activation,
+    use_bias=use_bias,
+    trained_layers=trained_layers,
+    initialization="lazy",
+  )
+  x = np.random.default_rng(0).normal(size=(5, 2, 2)).astype(np.float32)
+  variables = model.init(jax.random.key(0), x)
+  first = variables["params"]["first"]
+  assert set(first) == ({"kernel", "bias"} if use_bias else {"kernel"})
+  collection = "params" if trained_layers == "all" else "fixed"
+  readout = variables[collection]["second"]["kernel"]
+  num_parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
+  assert num_parameters == 12 + 3 * use_bias + 6 * (trained_layers == "all")
+  hidden = x.reshape(5, 4) @ first["kernel"] + (
+    np.asarray(first["bias"])[None] if use_bias else 0
+  )
+  want = ACTIVATIONS[activation](hidden) @ readout
+  np.testing.assert_allclose(model.apply(variables, x), want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  "initialization", ["default", "one_dimensional", "lazy"]
+)
+def test_two_layer_initialization(initialization):
+  """Every seed has its own; what is trained does not change it."""
+  fields = {"model": "two_layer", "initialization": initialization}
+
+  def initial(seed, trained_layers):
+    c = helpers.config(
+      num_neurons=(4000,), trained_layers=trained_layers, **fields
+    )
+    model = models.create(c, Task(1))
+    variables = model.init(jax.random.key(seed), jnp.zeros((1, 2)))
+    readout = variables["fixed" if trained_layers == "first" else "params"]
+    return variables["params"]["first"] | {
+      "readout": readout["second"]["kernel"]
+    }
+
+  start = initial(0, "all")
+  helpers.assert_same_bits(start, initial(0, "first"))
+  other = initial(1, "all")
+  assert (start["kernel"] != other["kernel"]).any()
+  kernel, bias, readout = (start[k] for k in ("kernel", "bias", "readout"))
+  std = {
+    "default": (0.5**0.5, 0, 4000**-0.5),
+    "one_dimensional": (2.5, 2.5, 4),
+    "lazy": (4000**-0.5, 4000**-0.5, 1),
+  }[initialization]
+  got = kernel.std(), bias.std(), readout.std()
+  np.testing.assert_allclose(got, std, rtol=0.05)
+  if initialization == "one_dimensional":
+    assert set(np.unique(kernel)) == {-2.5, 2.5}
+  else:
+    assert (kernel[0] != kernel[1]).all()
+
+
+@pytest.mark.parametrize("model", ["mlp", "two_layer", "resnet18", "vgg11"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_dtypes(model, dtype):
   """bfloat16 computes in bfloat16, with float32 parameters."""
-  c = helpers.config(model=model, dtype=dtype, num_filters=4)
+  c = helpers.config(
+    model=model,
+    dtype=dtype,
+    num_filters=4,
+    num_neurons=(8,),
+    trained_layers="first",
+  )
   with jax.enable_x64(dtype == "float64"):
     variables = _variables(c, 3, (8, 8, 1))
     param_dtype = "float64" if dtype == "float64" else "float32"
@@ -98,7 +213,8 @@ def test_dtypes(model, dtype):
     jaxpr = str(
       jax.make_jaxpr(lambda v: net.apply(v, inputs, train=False))(variables)
     )
-    product = "dot_general" if model == "mlp" else "conv_general_dilated"
+    convolutional = model in base.CONVOLUTIONAL_MODELS
+    product = "conv_general_dilated" if convolutional else "dot_general"
     short = {"float32": "f32", "bfloat16": "bf16", "float64": "f64"}[dtype]
     lines = [line for line in jaxpr.splitlines() if f"= {product}" in line]
     assert lines

@@ -25,6 +25,7 @@ STEPS_PER_EPOCH = 10
       {"lr_scheduler": "step_mnist"},
       {24: 1, 25: 0.1, 49: 0.1, 50: 0.01, 75: 0.001},
     ),
+    ({"lr_scheduler": "step_half"}, {49: 1, 50: 0.1, 99: 0.1}),
     ({"lr_scheduler": "linear"}, {0: 1, 50: 0.5, 75: 0.25, 100: 0}),
     ({"lr_scheduler": "cosine"}, {0: 1, 50: 0.5, 100: 0}),
     (
