@@ -1,0 +1,563 @@
+"""Eigenvalues of a symmetric operator by the Lanczos method.
+
+The operator H is a function `matvec` from a vector [d] to H times it; no
+[d, d] matrix is formed. Lanczos (1950), with Gram-Schmidt taken twice at every
+step; thick restart of Wu and Simon (2000); stochastic Lanczos quadrature as in
+Ghorbani, Krishnan and Xiao (2019). The small matrices live on the host in
+float64, the vectors on the device.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+MatVec = Callable[[jax.Array], jax.Array]
+
+# A remainder of fewer roundings than this, of what it remains from, is noise.
+NOISE_ROUNDINGS = 100
+# Two steps on a random vector of many dimensions can look like convergence.
+_MIN_STEPS = 10
+# Elements of a vector taken at a time.
+_BLOCK = 2**14
+
+# What is wanted most has the largest of these.
+_MERIT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+  "largest": lambda x: x,
+  "smallest": lambda x: -x,
+  "magnitude": np.abs,
+}
+
+# In float32 a GPU would otherwise round the factors to 10 bits.
+_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+_slice = jax.lax.dynamic_slice_in_dim
+
+
+@dataclasses.dataclass(frozen=True)
+class Tridiagonal:
+  """An orthonormal basis V [n, d] of a Krylov space, and V H V^T.
+
+  Attributes:
+    alphas: diagonal of V H V^T, [n].
+    betas: its other two diagonals, [n - 1].
+    basis: V, [n, d].
+    remainder: norm of what H adds to the space of V; 0 up to rounding if H
+      maps that space to itself.
+    breakdown: whether it does, so that the eigenvalues of V H V^T are
+      eigenvalues of H.
+  """
+
+  alphas: np.ndarray
+  betas: np.ndarray
+  basis: jax.Array
+  remainder: float
+  breakdown: bool
+
+  @property
+  def matrix(self) -> np.ndarray:
+    """V H V^T, [n, n]."""
+    above = np.diag(self.betas, 1)
+    return np.diag(self.alphas) + above + above.T
+
+
+@dataclasses.dataclass(frozen=True)
+class Eigenpairs:
+  """Eigenvalues with their eigenvectors, the most wanted first.
+
+  Attributes:
+    values: with their signs, [k].
+    vectors: orthonormal rows, [k, d].
+    residuals: ||H v - value v|| of each, [k], from a product of its own.
+    converged: whether it is at most tolerance times `norm`, [k].
+    norm: largest ||H v|| seen for a unit vector v: a lower bound of ||H||,
+      close to it after a few steps.
+    num_matvecs: products with H.
+  """
+
+  values: np.ndarray
+  vectors: jax.Array
+  residuals: np.ndarray
+  converged: np.ndarray
+  norm: float
+  num_matvecs: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Density:
+  """Weighted eigenvalues, one row a probe; see `spectral_density`.
+
+  Attributes:
+    nodes: Ritz values, [p, n].
+    weights: of the nodes, [p, n]; each row sums to 1.
+  """
+
+  nodes: np.ndarray
+  weights: np.ndarray
+
+
+def inner_products(a: jax.Array, b: jax.Array) -> jax.Array:
+  """Returns a @ b.T for rows a [m, d] and b [n, d].
+
+  A float32 sum over 1e7 elements that meets a large one first would lose the
+  small ones after it: it goes block by block, with Kahan's correction.
+  """
+  num_blocks = a.shape[1] // _BLOCK
+
+  def add(i, total_and_lost):
+    total, lost = total_and_lost
+    part = _inner(*(_slice(x, i * _BLOCK, _BLOCK, 1) for x in (a, b))) - lost
+    moved = total + part
+    return moved, (moved - total) - part
+
+  total = _inner(a[:, num_blocks * _BLOCK :], b[:, num_blocks * _BLOCK :])
+  if num_blocks:
+    start = total, jnp.zeros_like(total)
+    total, _ = jax.lax.fori_loop(0, num_blocks, add, start)
+  return total
+
+
+def _inner(a: jax.Array, b: jax.Array) -> jax.Array:
+  return _matmul(a, b.T)
+
+
+def _norm(x: jax.Array) -> jax.Array:
+  return jnp.sqrt(inner_products(x[None], x[None])[0, 0])
+
+
+@jax.jit
+def orthogonalize(
+  basis: jax.Array, vector: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Splits a vector into a combination of rows and what is orthogonal to them.
+
+  Args:
+    basis: rows that are orthonormal or zero, [m, d].
+    vector: [d].
+
+  Returns:
+    The coefficients of the rows [m], the rest [d], and the norms of the vector
+    and of the rest, [2].
+  """
+  rest = vector
+  coefficients = jnp.zeros(len(basis), vector.dtype)
+  # Once would leave rounding errors of the size of the vector, which may be
+  # much longer than the rest.
+  for _ in range(2):
+    part = inner_products(basis, rest[None])[:, 0]
+    rest = rest - _matmul(part, basis)
+    coefficients = coefficients + part
+  return coefficients, rest, jnp.stack([_norm(vector), _norm(rest)])
+
+
+@functools.partial(jax.jit, donate_argnums=(0, 1))
+def append(
+  basis: jax.Array, rest: jax.Array, row: int
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the basis with rest / ||rest|| as its row, and that vector.
+
+  Both arguments are used up.
+  """
+  unit = rest / _norm(rest)
+  return basis.at[row].set(unit), unit
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _rotate(basis: jax.Array, rotation: np.ndarray) -> jax.Array:
+  """Returns rotation @ basis in the place of the basis, [m, d]."""
+  rotate = functools.partial(_matmul, jnp.asarray(rotation, basis.dtype))
+  num_blocks = basis.shape[1] // _BLOCK
+
+  def rotate_block(i, basis):
+    start = i * _BLOCK
+    block = rotate(_slice(basis, start, _BLOCK, 1))
+    return jax.lax.dynamic_update_slice_in_dim(basis, block, start, 1)
+
+  if num_blocks:
+    basis = jax.lax.fori_loop(0, num_blocks, rotate_block, basis)
+  # After the loop: before it, the loop would work on a copy of the basis.
+  rest = rotate(basis[:, num_blocks * _BLOCK :])
+  return basis.at[:, num_blocks * _BLOCK :].set(rest)
+
+
+def read_norms(norms: jax.Array) -> tuple[float, float]:
+  """Returns the norms of a product with H and of its rest as numbers.
+
+  Raises:
+    FloatingPointError: the product is not finite.
+  """
+  before, after = np.asarray(norms, np.float64)
+  if not np.isfinite(before):
+    raise FloatingPointError("a product with the operator is not finite")
+  return float(before), float(after)
+
+
+@functools.partial(jax.jit, static_argnames=("dim", "kind", "dtype"))
+def random_vector(
+  seed: int, index: int, dim: int, dtype: Any, kind: str = "normal"
+) -> jax.Array:
+  """Returns the random vector of this index, [d].
+
+  Its elements are independent, 'normal' or 'rademacher' (-1 or 1).
+  """
+  key = jax.random.fold_in(jax.random.key(seed), index)
+  if kind == "normal":
+    return jax.random.normal(key, (dim,), dtype)
+  if kind == "rademacher":
+    return jax.random.rademacher(key, (dim,), dtype)
+  raise ValueError(f"kind={kind!r} is neither normal nor rademacher")
+
+
+def tridiagonalize(
+  matvec: MatVec, start: jax.Array, num_steps: int
+) -> Tridiagonal:
+  """Takes Lanczos steps from a vector.
+
+  Stops early, with an exact result, where H maps the space found to itself.
+
+  Args:
+    matvec: H.
+    start: [d], not zero; its length does not matter.
+    num_steps: products with H and vectors kept; more than d are not taken.
+
+  Raises:
+    ValueError: zero `start`, or no steps.
+    FloatingPointError: a product is not finite.
+  """
+  num_steps = min(num_steps, start.size)
+  if num_steps < 1:
+    raise ValueError(f"num_steps={num_steps} is less than 1")
+  if not float(jnp.linalg.norm(start)) > 0:
+    raise ValueError("the start vector is zero or not finite")
+  noise = NOISE_ROUNDINGS * float(jnp.finfo(start.dtype).eps)
+  basis = jnp.zeros((num_steps, start.size), start.dtype)
+  alphas: list[float] = []
+  betas: list[float] = []
+  rest = start + 0  # A copy, as `append` uses it up.
+  largest = 0.0
+  for step in range(num_steps):
+    basis, vector = append(basis, rest, step)
+    coefficients, rest, norms = orthogonalize(basis, matvec(vector))
+    length, remainder = read_norms(norms)
+    largest = max(largest, length)
+    alphas.append(float(coefficients[step]))
+    betas.append(remainder)
+    breakdown = step + 1 == start.size or remainder <= noise * largest
+    if breakdown:
+      break
+  return Tridiagonal(
+    alphas=np.array(alphas),
+    betas=np.array(betas[:-1]),
+    basis=basis[: len(alphas)],
+    remainder=remainder,
+    breakdown=breakdown,
+  )
+
+
+class _Solver:
+  """Lanczos searches in the complement of the eigenvectors found so far.
+
+  The rows of `basis` are those eigenvectors, then the search, then zeros.
+
+  Attributes:
+    found: eigenvalues found, the most wanted first.
+    norm: see `Eigenpairs`.
+    num_steps: products with H.
+  """
+
+  def __init__(
+    self,
+    matvec: MatVec,
+    basis: jax.Array,
+    merit: Callable[[np.ndarray], np.ndarray],
+    tolerance: float,
+    max_steps: int,
+  ):
+    self._matvec = matvec
+    self.basis = basis
+    self._merit = merit
+    self._tolerance = tolerance
+    self._max_steps = max_steps
+    self._noise = NOISE_ROUNDINGS * float(jnp.finfo(basis.dtype).eps)
+    self.found = np.zeros(0)
+    self.norm = 0.0
+    self.num_steps = 0
+
+  @property
+  def exhausted(self) -> bool:
+    dim = self.basis.shape[1]
+    return self.num_steps >= self._max_steps or len(self.found) == dim
+
+  def search(
+    self, start: jax.Array, count: int, min_steps: int, *, beat: bool = False
+  ) -> bool:
+    """Looks for more eigenvectors, orthogonal to those found.
+
+    Ends when `count` have converged, when the space searched is found to be
+    invariant, which may have fewer, or with the budget.
+
+    Args:
+      start: random vector, [d].
+      count: eigenvectors wanted.
+      min_steps: to take before convergence is believed.
+      beat: also end after `min_steps` if nothing more wanted than the last
+        found is in sight; and keep as many as were found, the best.
+
+    Returns:
+      Whether something was found (with `beat`: something better).
+    """
+    num_rows, dim = self.basis.shape
+    first = len(self.found)
+    bar = np.inf
+    if beat:
+      margin = self._tolerance * self.norm
+      bar = self._merit(self.found)[-1] + margin
+    projected = np.zeros((num_rows, num_rows))
+    _, rest, _ = orthogonalize(self.basis, start)
+    size = 0
+    for step in itertools.count(1):
+      self.basis, vector = append(self.basis, rest, first + size)
+      product = self._matvec(vector)
+      coefficients, rest, norms = orthogonalize(self.basis, product)
+      length, remainder = read_norms(norms)
+      self.norm = max(self.norm, length)
+      self.num_steps += 1
+      size += 1
+      column = np.asarray(coefficients, np.float64)[first : first + size]
+      projected[size - 1, :size] = projected[:size, size - 1] = column
+      values, rotation = np.linalg.eigh(projected[:size, :size])
+      order = np.argsort(-self._merit(values), kind="stable")
+      best = order[:count]
+
+      residuals = remainder * np.abs(rotation[-1, best])
+      settled = bool(np.all(residuals <= self._tolerance * self.norm))
+      better = not beat or self._merit(values)[order[0]] > bar
+      enough = step >= min_steps and size >= count
+      if (
+        first + size == dim
+        or remainder <= self._noise * self.norm
+        or self.num_steps >= self._max_steps
+        or (enough and (settled or not better))
+      ):
+        break
+      if first + size == num_rows:
+        kept = order[: max(count, size // 2)]
+        self._keep(np.arange(first), rotation[:, kept])
+        size = len(kept)
+        projected[:] = 0
+        projected[range(size), range(size)] = values[kept]
+
+    if not better:
+      return False
+    merged = np.concatenate([self.found, values[best]])
+    order = np.argsort(-self._merit(merged), kind="stable")
+    if beat:
+      order = order[:first]
+    self._keep(np.arange(first), rotation[:, best])
+    self._keep(order)
+    self.found = merged[order]
+    return True
+
+  def _keep(
+    self, rows: np.ndarray, combinations: np.ndarray | None = None
+  ) -> None:
+    """Keeps rows in this order, then combinations of those that follow them.
+
+    Args:
+      rows: indices of rows.
+      combinations: [m, n], of the m rows after the first len(rows); none: no
+        more rows.
+    """
+    rotation = np.zeros((len(self.basis),) * 2)
+    rotation[np.arange(len(rows)), rows] = 1
+    if combinations is not None:
+      m, n = combinations.shape
+      at = len(rows)
+      rotation[at : at + n, at : at + m] = combinations.T
+    self.basis = _rotate(self.basis, rotation)
+
+
+def top_eigenpairs(
+  matvec: MatVec,
+  dim: int,
+  k: int = 1,
+  *,
+  which: str = "largest",
+  seed: int = 0,
+  tolerance: float = 1e-4,
+  max_steps: int = 300,
+  basis_size: int | None = None,
+  dtype: Any = jnp.float32,
+) -> Eigenpairs:
+  """Returns the k most wanted eigenvalues of H, with eigenvectors.
+
+  An eigenvalue that is one of several equal ones is invisible to a Krylov
+  space beyond its first vector. So an invariant space ends a search but not
+  the work: a new one starts from a random vector orthogonal to what was found,
+  and with k > 1 one more search, as long as the longest before it, looks for
+  something overlooked. It costs up to as much again.
+
+  Memory: basis_size vectors, seven more, and what `matvec` takes; at the end,
+  when the basis is gone, 4 k vectors.
+
+  Args:
+    matvec: H, from [d] to [d].
+    dim: d.
+    k: number of eigenvalues, at most d.
+    which: 'largest' or 'smallest', with sign; 'magnitude': largest modulus.
+    seed: of the random start vectors.
+    tolerance: largest residual ||H v - value v|| over the norm of H. The error
+      of a value is at most its residual.
+    max_steps: products with H; k more measure the residuals.
+    basis_size: vectors kept, at least k + 2, after which the search restarts
+      from the better half; by default the larger of 2 k + 10 and 30.
+    dtype: of the vectors.
+
+  Raises:
+    ValueError: k, which, max_steps or basis_size is not as described.
+    FloatingPointError: a product is not finite.
+  """
+  if not 1 <= k <= dim:
+    raise ValueError(f"k={k} is not between 1 and the {dim} dimensions")
+  if which not in _MERIT:
+    raise ValueError(f"which={which!r} is none of {', '.join(_MERIT)}")
+  if max_steps < k:
+    raise ValueError(f"max_steps={max_steps} is less than k={k}")
+  num_rows = max(2 * k + 10, 30) if basis_size is None else basis_size
+  if num_rows < k + 2:
+    raise ValueError(f"basis_size={basis_size} is less than k + 2={k + 2}")
+
+  merit = _MERIT[which]
+  basis = jnp.zeros((min(num_rows, dim), dim), dtype)
+  solver = _Solver(matvec, basis, merit, tolerance, max_steps)
+  del basis
+  starts = (random_vector(seed, i, dim, dtype) for i in itertools.count())
+  longest = 0
+  while len(solver.found) < k:
+    before = solver.num_steps
+    solver.search(next(starts), k - len(solver.found), _MIN_STEPS)
+    longest = max(longest, solver.num_steps - before)
+  while (
+    k > 1
+    and not solver.exhausted
+    and solver.search(next(starts), 1, longest, beat=True)
+  ):
+    pass
+
+  rows = [solver.basis[i] for i in range(k)]
+  num_steps, norm = solver.num_steps, solver.norm
+  del solver
+  products = [matvec(row) for row in rows]
+  projected = np.asarray(_projected(rows, products), np.float64)
+  values, rotation = np.linalg.eigh((projected + projected.T) / 2)
+  order = np.argsort(-merit(values), kind="stable")
+  values, rotation = values[order], rotation[:, order].T
+  vectors, norms = _eigenvectors(rows, products, values, rotation)
+  residuals = np.asarray(norms, np.float64)
+  return Eigenpairs(
+    values=values,
+    vectors=vectors,
+    residuals=residuals,
+    converged=residuals <= tolerance * norm,
+    norm=norm,
+    num_matvecs=num_steps + k,
+  )
+
+
+@jax.jit
+def _projected(a: list[jax.Array], b: list[jax.Array]) -> jax.Array:
+  return inner_products(jnp.stack(a), jnp.stack(b))
+
+
+@jax.jit
+def _eigenvectors(
+  rows: list[jax.Array],
+  products: list[jax.Array],
+  values: np.ndarray,
+  rotation: np.ndarray,
+) -> tuple[jax.Array, jax.Array]:
+  """Returns rotation @ rows, [k, d], and their residuals, [k]."""
+  dtype = rows[0].dtype
+  rotation_KxK = jnp.asarray(rotation, dtype)
+  vectors = _matmul(rotation_KxK, jnp.stack(rows))
+  errors = _matmul(rotation_KxK, jnp.stack(products))
+  errors = errors - jnp.asarray(values, dtype)[:, None] * vectors
+  return vectors, jnp.stack([_norm(error) for error in errors])
+
+
+def spectral_density(
+  matvec: MatVec,
+  dim: int,
+  num_probes: int = 10,
+  num_steps: int = 60,
+  seed: int = 0,
+  dtype: Any = jnp.float32,
+) -> Density:
+  """Estimates the distribution of eigenvalues, by Lanczos quadrature.
+
+  For a random unit vector v (uniform on the sphere), nodes and weights satisfy
+  sum weights p(nodes) = v^T p(H) v for every polynomial p of degree less than
+  2 num_steps; its mean over v is tr p(H) / d.
+
+  Memory: num_steps vectors, seven more, and what `matvec` takes.
+
+  Args:
+    matvec: H, from [d] to [d].
+    dim: d.
+    num_probes: random vectors.
+    num_steps: products with H, and nodes, of each. Where a probe needs fewer,
+      the last node is repeated with weight 0.
+    seed: of the random vectors.
+    dtype: of the vectors.
+
+  Raises:
+    ValueError: no probes or no steps.
+    FloatingPointError: a product is not finite.
+  """
+  if num_probes < 1:
+    raise ValueError(f"num_probes={num_probes} is less than 1")
+  num_steps = min(num_steps, dim)
+  nodes = np.zeros((num_probes, num_steps))
+  weights = np.zeros((num_probes, num_steps))
+  for i in range(num_probes):
+    probe = random_vector(seed, i, dim, dtype)
+    ritz, vectors = np.linalg.eigh(
+      tridiagonalize(matvec, probe, num_steps).matrix
+    )
+    nodes[i] = np.pad(ritz, (0, num_steps - len(ritz)), "edge")
+    weights[i, : len(ritz)] = vectors[0] ** 2
+  return Density(nodes, weights)
+
+
+def evaluate(
+  density: Density, grid: np.ndarray, width: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """Smooths a density by a Gaussian; its integral over the line is 1.
+
+  Args:
+    density: see `spectral_density`.
+    grid: eigenvalues at which to evaluate, [g].
+    width: standard deviation of the Gaussian, in units of the eigenvalues.
+
+  Returns:
+    The mean over probes and its standard error (NaN for one probe), [g] each,
+    in units of 1 / eigenvalue.
+
+  Raises:
+    ValueError: `width` is not positive.
+  """
+  if not width > 0:
+    raise ValueError(f"width={width} is not positive")
+  curves = []
+  for nodes, weights in zip(density.nodes, density.weights, strict=True):
+    distances = (np.asarray(grid)[:, None] - nodes[None, :]) / width
+    curves.append(np.exp(-(distances**2) / 2) @ weights)
+  curves_PxG = np.array(curves) / (width * np.sqrt(2 * np.pi))
+  mean = curves_PxG.mean(0)
+  if len(curves_PxG) == 1:
+    return mean, np.full_like(mean, np.nan)
+  return mean, curves_PxG.std(0, ddof=1) / np.sqrt(len(curves_PxG))

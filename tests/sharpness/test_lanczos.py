@@ -1,0 +1,297 @@
+"""Lanczos against dense eigenvalues, on networks and on awkward matrices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sharpness import lanczos
+from sharpness import objective
+
+DIM = 40
+SPECTRA = {
+  "indefinite": np.concatenate([np.linspace(-3, -0.1, 20), np.arange(20) / 8]),
+  "rank 3": np.array([4.0, 1.0, -2.0] + [0.0] * (DIM - 3)),
+  "triple": np.array([5.0, 5.0, 5.0, 2.0, 2.0, -5.0] + [1.0] * (DIM - 6)),
+  "zero": np.zeros(DIM),
+  "identity": np.ones(DIM),
+  "minus identity": -np.ones(DIM),
+}
+
+
+@pytest.fixture(autouse=True)
+def float64():
+  with jax.enable_x64():
+    yield
+
+
+def matrix(eigenvalues: np.ndarray) -> np.ndarray:
+  """Returns a matrix with these eigenvalues and random eigenvectors."""
+  rng = np.random.default_rng(0)
+  dim = len(eigenvalues)
+  q = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+  return (q * eigenvalues) @ q.T
+
+
+class Operator:
+  """A product with a matrix that remembers what it was applied to."""
+
+  def __init__(self, dense: np.ndarray):
+    self.dense = dense
+    self.inputs: list[np.ndarray] = []
+
+  def __call__(self, v: jax.Array) -> jax.Array:
+    self.inputs.append(np.asarray(v))
+    return jax.device_put(self.dense @ self.inputs[-1])
+
+
+def top(dense, k, which="largest", **kwargs):
+  found = lanczos.top_eigenpairs(
+    Operator(dense), len(dense), k, which=which, dtype=jnp.float64, **kwargs
+  )
+  vectors = np.asarray(found.vectors)
+  np.testing.assert_allclose(vectors @ vectors.T, np.eye(k), atol=1e-10)
+  residuals = vectors @ dense - found.values[:, None] * vectors
+  np.testing.assert_allclose(
+    found.residuals, np.linalg.norm(residuals, axis=1), atol=1e-12
+  )
+  return found
+
+
+def wanted(eigenvalues, k, which):
+  merit = {"largest": -eigenvalues, "smallest": eigenvalues}
+  merit["magnitude"] = -np.abs(eigenvalues)
+  return eigenvalues[np.argsort(merit[which], kind="stable")][:k]
+
+
+@pytest.mark.parametrize("which", ["largest", "smallest", "magnitude"])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_top_eigenpairs_have_sign_order_and_multiplicity(name, which):
+  dense = matrix(SPECTRA[name])
+  for k in (1, 5):
+    found = top(dense, k, which, tolerance=1e-9)
+    want = wanted(np.linalg.eigvalsh(dense), k, which)
+    if which == "magnitude":  # Signs of a tie may come in either order.
+      np.testing.assert_allclose(abs(found.values), abs(want), atol=1e-7)
+    else:
+      np.testing.assert_allclose(found.values, want, atol=1e-7)
+    assert found.converged.all()
+
+
+def test_all_eigenvalues_and_one_dimension():
+  eigenvalues = np.array([3.0, 3.0, 0.0, 0.0, -1.0, 2.0])
+  found = top(matrix(eigenvalues), 6)
+  np.testing.assert_allclose(found.values, [3, 3, 2, 0, 0, -1], atol=1e-10)
+  for value in (-2.5, 0.0):
+    found = top(np.array([[value]]), 1, "magnitude")
+    np.testing.assert_allclose(found.values, [value], atol=1e-15)
+    assert found.converged.all()
+  with pytest.raises(ValueError, match="k=2 is not between 1 and the 1"):
+    top(np.eye(1), 2)
+
+
+def test_restarts_in_a_small_basis():
+  # Equal values outlast the first search, though no space is invariant.
+  eigenvalues = np.concatenate([np.linspace(-1, 1, 296), [3, 3, 1.5, -4]])
+  dense = matrix(eigenvalues)
+  want = np.array([3, 3, 1.5])
+  found = top(dense, 3, basis_size=10, tolerance=1e-6)
+  np.testing.assert_allclose(found.values, want, atol=4e-6)
+  assert found.converged.all()
+  assert found.num_matvecs > 20
+  assert found.norm == pytest.approx(4, rel=0.3)
+  # Orthogonality holds in spite of restarts, over many more steps than rows.
+  smallest = top(dense, 3, "smallest", basis_size=10, tolerance=1e-10)
+  assert smallest.converged[0]
+  assert smallest.values[0] == pytest.approx(-4, abs=1e-9)
+
+
+def test_orthogonalize_leaves_nothing_behind():
+  # The rest is 1e-9 of the vector; a single pass would leave 1e-7 of it.
+  rows = np.linalg.qr(np.random.default_rng(0).normal(size=(DIM, 9)))[0].T
+  basis, vector = rows[:8], 1e3 * rows[:8].sum(0) + 1e-6 * rows[8]
+  coefficients, rest, norms = lanczos.orthogonalize(basis, vector)
+  np.testing.assert_allclose(coefficients, 1e3)
+  np.testing.assert_allclose(norms, [1e3 * 8**0.5, 1e-6], rtol=1e-5)
+  np.testing.assert_allclose(basis @ np.asarray(rest) / 1e-6, 0, atol=1e-12)
+
+
+def test_long_float32_vectors():
+  # The product of a matrix and a vector is off by 5e-4 here.
+  spike = np.full((12, 2**22), 3e-5, np.float32)
+  spike[:, 0] = 1
+  squares = np.asarray(jax.jit(lanczos.inner_products)(spike, spike[:1]))
+  np.testing.assert_allclose(squares, 1 + 2**22 * 3e-5**2, rtol=5e-6)
+
+  dim = 70_001  # Several blocks and a rest.
+  eigenvalues = np.linspace(-1, 1, dim, dtype=np.float32)
+  eigenvalues[[5, 40_000, 70_000]] = 1.6, 1.5, -2
+  diagonal = jnp.asarray(eigenvalues)
+  found = lanczos.top_eigenpairs(
+    jax.jit(lambda v: diagonal * v), dim, 2, basis_size=8
+  )
+  assert found.num_matvecs > 2 * 8
+  assert found.converged.all()
+  np.testing.assert_allclose(found.values, [1.6, 1.5], rtol=1e-5)
+  vectors = np.asarray(found.vectors, np.float64)
+  np.testing.assert_allclose(vectors @ vectors.T, np.eye(2), atol=3e-6)
+  assert vectors[0, 5] ** 2 > 0.999
+  residuals = vectors * eigenvalues - found.values[:, None] * vectors
+  np.testing.assert_allclose(
+    found.residuals, np.linalg.norm(residuals, axis=1), rtol=1e-3, atol=1e-6
+  )
+
+
+def test_convergence_is_claimed_only_where_the_residual_is_small():
+  dense = matrix(np.linspace(-1, 1, 300))
+  found = top(dense, 3, max_steps=8, basis_size=10)
+  assert found.num_matvecs == 11
+  assert not found.converged.any()
+  assert (found.residuals > 1e-4 * found.norm).all()
+
+  # Symmetric as far as the search can see, another operator at the end.
+  operator = Operator(matrix(SPECTRA["rank 3"]))
+
+  def turning(v):
+    if len(operator.inputs) == 4:
+      operator.dense = operator.dense + np.diag(np.arange(DIM) / DIM)
+    return operator(v)
+
+  found = lanczos.top_eigenpairs(turning, DIM, dtype=jnp.float64)
+  assert len(operator.inputs) == found.num_matvecs == 5
+  assert not found.converged[0]
+
+  with pytest.raises(FloatingPointError, match="not finite"):
+    top(np.full((DIM, DIM), np.nan), 1)
+
+
+@pytest.mark.parametrize(
+  ("name", "num_steps", "want_steps"),
+  [
+    ("indefinite", 12, 12),
+    ("indefinite", 99, DIM),
+    ("rank 3", 99, 4),
+    ("zero", 99, 1),
+    ("identity", 99, 1),
+  ],
+)
+def test_tridiagonalize(name, num_steps, want_steps):
+  dense = matrix(SPECTRA[name])
+  start = jnp.asarray(np.random.default_rng(1).normal(size=DIM))
+  result = lanczos.tridiagonalize(Operator(dense), start, num_steps)
+  basis = np.asarray(result.basis)
+  assert basis.shape == (want_steps, DIM)
+  assert result.breakdown == (num_steps == 99)
+  np.testing.assert_allclose(basis[0], start / np.linalg.norm(start))
+  np.testing.assert_allclose(basis @ basis.T, np.eye(want_steps), atol=1e-12)
+  np.testing.assert_allclose(basis @ dense @ basis.T, result.matrix, atol=1e-12)
+  rest = dense @ basis.T - basis.T @ result.matrix
+  assert np.linalg.norm(rest) == pytest.approx(result.remainder, abs=1e-11)
+
+
+def test_quadrature_of_one_probe():
+  dense = matrix(SPECTRA["indefinite"])
+  operator = Operator(dense)
+  density = lanczos.spectral_density(operator, DIM, 3, 6, dtype=jnp.float64)
+  probes = operator.inputs[::6]
+  for v, nodes, weights in zip(
+    probes, density.nodes, density.weights, strict=True
+  ):
+    for power in range(12):  # Gauss: exact for degrees below 2 x 6.
+      moment = v @ np.linalg.matrix_power(dense, power) @ v
+      assert weights @ nodes**power == pytest.approx(
+        moment, abs=1e-9 * 3**power
+      )
+
+
+def test_density_moments_over_probes():
+  eigenvalues = SPECTRA["triple"]
+  density = lanczos.spectral_density(
+    Operator(matrix(eigenvalues)), DIM, 50, 8, dtype=jnp.float64
+  )
+  # Four different eigenvalues: exact after as many steps.
+  assert np.count_nonzero(density.weights > 1e-12) == 50 * 4
+  for power in (1, 2):
+    moments = np.sum(density.weights * density.nodes**power, 1)
+    error = np.mean(moments) - np.mean(eigenvalues**power)
+    assert abs(error) < 2.5 * np.std(moments, ddof=1) / np.sqrt(50)
+
+  grid = np.linspace(-8, 8, 4001)
+  mean, stderr = lanczos.evaluate(density, grid, width=0.1)
+  step = grid[1] - grid[0]
+  assert np.sum(mean) * step == pytest.approx(1, abs=1e-9)
+  assert np.sum(mean[grid < 0]) * step == pytest.approx(1 / DIM, rel=0.5)
+  assert np.sum(mean * grid**2) * step == pytest.approx(
+    np.mean(moments) + 0.1**2, rel=1e-9
+  )
+  # Twice as many probes of the same kind: half the variance.
+  half = lanczos.Density(density.nodes[:25], density.weights[:25])
+  ratio = lanczos.evaluate(half, grid, 0.1)[1].max() / stderr.max()
+  assert 1.1 < ratio < 1.8
+
+
+@pytest.mark.parametrize("name", ["zero", "identity", "minus identity"])
+def test_density_of_multiples_of_the_identity(name):
+  density = lanczos.spectral_density(
+    Operator(matrix(SPECTRA[name])), DIM, 2, 5, dtype=jnp.float64
+  )
+  np.testing.assert_allclose(density.weights.sum(1), 1)
+  np.testing.assert_allclose(density.nodes, SPECTRA[name][0], atol=1e-12)
+
+
+def predict(params, model_state, batch):
+  del model_state
+  return jnp.tanh(batch["x"] @ params["w1"] + params["b1"][None]) @ params["w2"]
+
+
+def loss(outputs, batch):
+  chosen = jnp.take_along_axis(outputs, batch["y"][:, None], 1)[:, 0]
+  return jax.nn.logsumexp(outputs, 1) - chosen
+
+
+def network(masked: bool, dtype: str):
+  """Returns the objective of a tanh network, and its dense Hessian."""
+  rng = np.random.default_rng(3)
+  shapes = {"b1": (5,), "w1": (3, 5), "w2": (5, 2)}
+  params = {k: rng.normal(size=s).astype(dtype) for k, s in shapes.items()}
+  x, y = rng.normal(size=(11, 3)).astype(dtype), rng.integers(0, 2, 11)
+  keep = {k: rng.random(s) < 0.6 for k, s in shapes.items()} if masked else None
+  batches = [{"x": x[i : i + 5], "y": y[i : i + 5]} for i in (0, 5, 10)]
+  target = objective.Objective(predict, loss, params, batches, mask=keep)
+
+  flat = np.concatenate([params[k].ravel() for k in shapes]).astype(float)
+  kept = np.ones(len(flat), bool)
+  if masked:
+    kept = np.concatenate([keep[k].ravel() for k in shapes])
+
+  def mean_loss(w):
+    hidden = jnp.tanh(x @ w[5:20].reshape(3, 5) + w[None, :5])
+    log_p = jax.nn.log_softmax(hidden @ w[20:].reshape(5, 2))
+    return -jnp.mean(log_p[np.arange(11), y])
+
+  dense = np.asarray(jax.jit(jax.hessian(mean_loss))(flat * kept))
+  return target, dense[np.ix_(kept, kept)]
+
+
+@pytest.mark.parametrize(
+  ("masked", "dtype"), [(False, "float32"), (True, "float64")]
+)
+def test_network_in_uneven_batches(masked, dtype):
+  target, dense = network(masked, dtype)
+  assert target.dim == len(dense)
+  eigenvalues = np.linalg.eigvalsh(dense)
+  assert eigenvalues[0] < -1e-3 < 1e-3 < eigenvalues[-1]
+  bound = 1e-4 * np.linalg.norm(dense)
+  matvec = functools.partial(target.hvp, target.weights)
+  for which in ("largest", "smallest"):
+    found = lanczos.top_eigenpairs(
+      matvec, target.dim, 3, which=which, dtype=dtype
+    )
+    want = wanted(eigenvalues, 3, which)
+    np.testing.assert_allclose(found.values, want, rtol=0, atol=bound)
+    assert found.converged.all()
+    vectors = np.asarray(found.vectors)
+    residuals = vectors @ dense - found.values[:, None] * vectors
+    assert np.linalg.norm(residuals, axis=1).max() < bound
