@@ -122,15 +122,15 @@ def has_whole(workdir: str | pathlib.Path) -> bool:
   return any(not _damage(directory / str(s)) for s in _steps(directory))
 
 
-def restore_weights(
-  workdir: str | pathlib.Path, which: str, weights: PyTree
-) -> tuple[int, PyTree]:
-  """Returns (step, weights) of a run folder's checkpoint.
+def restore(
+  workdir: str | pathlib.Path, which: str, like: Items
+) -> tuple[int, Items]:
+  """Returns (step, items) of a run folder's checkpoint.
 
   Args:
     workdir: the run folder.
     which: 'latest', 'best' or a step.
-    weights: tree of arrays with the shapes, dtypes and shardings to restore.
+    like: the items to restore, with their shapes, dtypes and shardings.
 
   Raises:
     CheckpointError: there is no such checkpoint, or it is damaged, or it does
@@ -146,24 +146,24 @@ def restore_weights(
   ) as manager:
     step = _find(manager, steps, which)
     _check_whole(directory, step)
-    misfit = _misfit(directory / str(step) / "weights", weights)
-    if misfit:
-      raise CheckpointError(
-        f"{workdir}: the weights of step {step} do not fit this model"
-        f" ({misfit})"
-      )
-    items = _restore(manager, step, {"weights": weights})
-  return step, items["weights"]
+    for name, tree in like.items():
+      misfit = _misfit(directory / str(step) / name, tree)
+      if misfit:
+        raise CheckpointError(
+          f"{workdir}: the {name} of step {step} do not fit this model"
+          f" ({misfit})"
+        )
+    return step, _restore(manager, step, like)
 
 
-def _misfit(path: pathlib.Path, weights: PyTree) -> str | None:
-  """Returns how the saved weights differ from these in shape, or None.
+def _misfit(path: pathlib.Path, tree: PyTree) -> str | None:
+  """Returns how the saved tree differs from this one in shape, or None.
 
   Orbax, when it finds out, leaves tracebacks of its threads on stderr.
   """
   with ocp.StandardCheckpointer() as checkpointer:
     saved = _shapes(checkpointer.metadata(path).item_metadata.tree)
-  wanted = _shapes(weights)
+  wanted = _shapes(tree)
   for name in sorted(saved.keys() | wanted.keys()):
     found, expected = saved.get(name, "missing"), wanted.get(name, "absent")
     if found != expected:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import difflib
 import functools
 import json
-import math
 import os
 import re
 import sys
@@ -281,11 +280,7 @@ def evaluate(workdir: str | None) -> int:
 
   for record in training.evaluate(workdir, FLAGS.checkpoint, FLAGS.data_dir):
     # A diverged run of a sweep is in its checkpoint, too.
-    finite = {
-      k: None if isinstance(v, float) and not math.isfinite(v) else v
-      for k, v in record.items()
-    }
-    print(json.dumps(finite))
+    print(json.dumps(records.finite(record)))
   return 0
 
 

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import re
@@ -134,6 +135,24 @@ def _tuples(values: Record) -> Record:
     else v
     for k, v in values.items()
   }
+
+
+def finite(value: Any) -> Any:
+  """Returns a JSON value with None for the numbers that JSON does not have."""
+  if isinstance(value, Mapping):
+    return {key: finite(item) for key, item in value.items()}
+  if isinstance(value, list):
+    return [finite(item) for item in value]
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value
+
+
+def num_devices(workdir: str | pathlib.Path) -> int:
+  """Returns over how many devices a batch of a run folder is spread."""
+  with _usable(str(workdir)):
+    text = pathlib.Path(workdir, CONFIG).read_text()
+    return json.loads(text)["identity"]["num_devices"]
 
 
 def write_json(path: pathlib.Path, record: Mapping[str, Any]) -> None:
@@ -291,11 +310,11 @@ def check_same(path: str | pathlib.Path, theirs: Record, mine: Record) -> None:
       )
 
 
-def read_lines(path: str | pathlib.Path) -> list[Record]:
-  """Returns the lines of a run folder's metrics.jsonl."""
-  metrics = pathlib.Path(path, METRICS)
+def read_lines(path: str | pathlib.Path, name: str = METRICS) -> list[Record]:
+  """Returns the lines of a run folder's metrics.jsonl, or another such file."""
+  file = pathlib.Path(path, name)
   lines = []
-  for text in metrics.read_text().splitlines() if metrics.exists() else []:
+  for text in file.read_text().splitlines() if file.exists() else []:
     try:
       lines.append(json.loads(text))
     except ValueError:  # The process was killed while it wrote.

@@ -9,7 +9,7 @@ without a finished run is skipped. Exit codes: 0, or 2 for wrong input.
 import argparse
 import pathlib
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 import pandas as pd
 
@@ -29,18 +29,9 @@ def warn(message: str) -> None:
   print("warning: " + " ".join(message.split()), file=sys.stderr)
 
 
-class _Parser(argparse.ArgumentParser):
-  def error(self, message: str) -> NoReturn:
-    fail(message)
-
-
 def parse_args() -> argparse.Namespace:
   """Returns folders, out, metric and choose_by."""
-  parser = _Parser(
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
+  parser = stopping.Parser(__doc__)
   parser.add_argument("folders", nargs="+", help="run folders, as in runs/*")
   parser.add_argument(
     "--out", type=pathlib.Path, help="folder for results.csv and the figure"

@@ -1,8 +1,9 @@
 """Runs one study: `python study.py --study=studies/X.py`.
 
-A study is a grid of trainings, its figure and its claim. Its folder gets cells/
-(the run folders), results.csv (one row a run), figure.png, figure.pdf and
-claim.json. The same command resumes; cells that are over are not trained again.
+A study is a grid of trainings, what is measured of each run, its figure and its
+claim. Its folder gets cells/ (the run folders), results.csv (one row a run),
+figure.png, figure.pdf and claim.json. The same command resumes; cells that are
+over are not trained or measured again.
 
 Exit codes: 0 finished, whatever the verdict; 2 wrong input or data; 130 or 143
 stopped by Ctrl-C or SIGTERM after saving.
@@ -11,6 +12,7 @@ stopped by Ctrl-C or SIGTERM after saving.
 from collections.abc import Callable, Sequence
 import contextlib
 import importlib
+import json
 import pathlib
 import sys
 import time
@@ -26,6 +28,7 @@ import tqdm
 
 import backend
 from configs import base
+import data
 import experiment
 import records
 import stopping
@@ -36,6 +39,7 @@ from studies import frame
 from studies import timing
 import tensorboard_writer
 import train
+import trained
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("study", None, "The study: studies/X.py.")
@@ -58,7 +62,10 @@ flags.DEFINE_bool(
 STUDIES = pathlib.Path(__file__).parent / "studies"
 # A cell that should take less is saved at its end alone.
 SHORT_SECONDS = 120
-# What makes a module of studies/ a study.
+MEASURES = "measures.jsonl"
+# What makes a module of studies/ a study. It may also have `measure`, from a
+# `trained.Run` to columns of the table of results (a list is a curve, for the
+# figure alone), and MEASURE_SECONDS, what that takes for a run on a laptop.
 PARTS = ("PAPER", "CLAIM", "presets", "cells", "claim", "figure")
 
 
@@ -100,15 +107,18 @@ def load(path: str | None) -> ModuleType:
 
 
 class Training:
-  """Trains the cells of a study that are not over."""
+  """Trains and measures the cells of a study that are not over."""
 
   def __init__(
     self,
+    study: ModuleType,
     cells: Sequence[cells_lib.Cell],
     workdir: pathlib.Path,
     data_dir: str | None,
     stop: stopping.StopSignal,
   ):
+    self._measure = getattr(study, "measure", None)
+    self._measure_seconds = getattr(study, "MEASURE_SECONDS", 0.0)
     self._cells = cells
     self._workdir = workdir
     self._data_dir = data_dir
@@ -120,9 +130,7 @@ class Training:
   def plan(self) -> None:
     """Says what is to be done, and how long it may take."""
     self._todo = [c for c in self._cells if not self._is_over(c)]
-    self._estimates = {
-      c.name: timing.estimate(c, self._data_dir) for c in self._todo
-    }
+    self._estimates = self._estimate()
     num_runs = sum(len(base.runs(c.config)) for c in self._cells)
     done = len(self._cells) - len(self._todo)
     print(f"study folder: {self._workdir}")
@@ -133,13 +141,31 @@ class Training:
     seconds = sum(self._estimates.values())
     print(f"estimated time: {timing.text(seconds)}", flush=True)
 
+  def _estimate(self) -> dict[str, float]:
+    """Returns the estimated seconds of each cell that is left."""
+    datasets: dict[Any, data.Dataset] = {}
+    estimates = {}
+    for cell in self._todo:
+      runs = base.runs(cell.config)
+      # All that changes the number of examples.
+      key = runs[0].dataset, runs[0].validation_fraction
+      if key not in datasets:
+        datasets[key] = data.load(runs[0], self._data_dir)
+      estimates[cell.name] = timing.estimate(
+        cell, datasets[key]
+      ) + self._measure_seconds * len(runs)
+    return estimates
+
   def _is_over(self, cell: cells_lib.Cell) -> bool:
     """Raises `RunError` if the folder of the cell holds another."""
     num_devices = experiment.devices_per_run(
       cell.config, jax.local_device_count()
     )
-    folder = str(self.folder(cell))
-    return records.read_result(folder, cell.config, num_devices) is not None
+    folder = self.folder(cell)
+    result = records.read_result(str(folder), cell.config, num_devices)
+    if result is None or self._measure is None:
+      return result is not None
+    return not _to_measure(folder)
 
   def train(self) -> int:
     """Trains; returns the exit code, 0 if all is over."""
@@ -163,6 +189,8 @@ class Training:
       start = time.monotonic()
       try:
         result = self._train_cell(cell, show)
+        if self._measure is not None:
+          self._measure_cell(cell, self._measure)
       except train.Stopped as e:
         bar.close()
         print(f"{cell.name}: {e}; the same command resumes", flush=True)
@@ -209,20 +237,60 @@ class Training:
         if writer is not None:
           writer.close()
 
+  def _measure_cell(
+    self,
+    cell: cells_lib.Cell,
+    measure: Callable[[trained.Run], records.Record],
+  ) -> None:
+    """Measures every run of a cell that did not diverge, and was not yet."""
+    folder = self.folder(cell)
+    names = _to_measure(folder)
+    with open(folder / MEASURES, "a") as file:
+      for run in trained.load(folder, data_dir=self._data_dir):
+        if self._stop.number:
+          raise train.Stopped("stopped while it was measured")
+        if run.name in names:
+          line = {"run": run.name} | records.finite(measure(run))
+          file.write(json.dumps(line) + "\n")
+          file.flush()
+
+  def table(self) -> pd.DataFrame:
+    """Returns a row for each run: its record, labels and measurements."""
+    tables = []
+    for cell in self._cells:
+      folder = self.folder(cell)
+      table = frame.read_frame([folder])
+      if self._measure is not None:
+        measured = pd.DataFrame(_measured(folder) or [{"run": ""}])
+        clash = set(measured) & set(table) - {"run"}
+        assert not clash, f"measured and recorded: {clash}"
+        table = table.merge(measured, how="left", on="run")
+      tables.append(table.assign(**dict(cell.labels)))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _measured(folder: pathlib.Path) -> list[records.Record]:
+  """Returns what was measured of the runs of a cell."""
+  return records.read_lines(folder, MEASURES)
+
+
+def _to_measure(folder: pathlib.Path) -> set[str]:
+  """Returns the runs of a cell that are over that are still to be measured."""
+  finished = {
+    run["run"]
+    for run in records.read_runs(folder)
+    if run["status"] == "finished"
+  }
+  return finished - {line["run"] for line in _measured(folder)}
+
 
 def conclude(
-  study: ModuleType,
-  cells: Sequence[cells_lib.Cell],
-  training: Training,
-  workdir: pathlib.Path,
+  study: ModuleType, results: pd.DataFrame, workdir: pathlib.Path
 ) -> None:
   """Writes the table, the figure and the claims, and prints the claims."""
-  tables = []
-  for cell in cells:
-    table = frame.read_frame([training.folder(cell)])
-    tables.append(table.assign(**dict(cell.labels)))
-  results = pd.concat(tables, ignore_index=True)
-  frame.write_csv(results, workdir / "results.csv")
+  # Curves are only drawn.
+  curves = [n for n in results if results[n].map(type).eq(list).any()]
+  frame.write_csv(results.drop(columns=curves), workdir / "results.csv")
   claims = study.claim(results)
   records.write_json(
     workdir / "claim.json",
@@ -259,13 +327,13 @@ def run(
   """Runs a study; returns the exit code."""
   cells = study.cells(preset)
   with stopping.StopSignal() as stop:
-    training = Training(cells, workdir, data_dir, stop)
+    training = Training(study, cells, workdir, data_dir, stop)
     training.plan()
     if estimate_only:
       return 0
     if code := training.train():
       return code
-    conclude(study, cells, training, workdir)
+    conclude(study, training.table(), workdir)
   return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from clu import parameter_overview
 import jax
+import jax.numpy as jnp
 import ml_collections
 
 import checkpoints
@@ -17,16 +18,21 @@ import data
 import evaluation
 import experiment
 from experiment import Experiment
+import measures
 import progress
 import records
+import snapshots
 from state import abstract_weights
 from step import compile_chunk as compile_chunk
 from step import train_step as train_step
+import trained
 import trainer as trainer_lib
 
 PyTree = Any
 Diverged = tuple[str, int]
 
+# What is not even done at the end of training without a period.
+_ONLY_IF_ASKED = ("snapshot", "measure")
 # Numbers in TensorBoard of a run of a sweep: clu takes 0.24 ms to write one.
 MAX_SWEEP_NUMBERS = 20
 # Each run has an open file; systems often allow a process 1,024.
@@ -78,6 +84,7 @@ class _Loop:
         [writer.for_run(n) for n in self.names] if self.is_sweep else [writer]
       )
     self.trainer = trainer_lib.Trainer(exp, weights)
+    self.objectives = trained.Objectives(exp)
     # By the index of the run: what was not finite, and at which step.
     self.diverged: dict[int, Diverged] = {}
     self.newest_train_metrics: dict[int, records.Record] = {}
@@ -94,6 +101,7 @@ class _Loop:
       self.trainer.restore(*restored)
       self.log_step = self.step
     self.folder.keep_lines_up_to(self.step)
+    snapshots.keep_up_to(self.folder.path, self.step)
     for line in self.folder.lines():
       if "diverged" in line:
         where = line["diverged"]
@@ -108,6 +116,8 @@ class _Loop:
     start = time.monotonic()
     self.resume()
     self._introduce()
+    if self.step == 0 and exp.config.snapshot_every_epochs:
+      self._keep_snapshot()
     bar = progress.Progress(self.step, exp.num_steps, exp.steps_per_epoch)
     try:
       while self.step < exp.num_steps and self._going():
@@ -155,7 +165,7 @@ class _Loop:
       hparams = records.identity(run)
       writer.write_hparams({k: _plain(v) for k, v in hparams.items()})
     if self.writer is not None and not self.is_sweep:
-      params = self.trainer.states[0].params
+      params = self.trainer.state(0).params
       overview = parameter_overview.get_parameter_overview(params)
       self.writer.write_texts(0, {"parameters": f"```\n{overview}\n```"})
       sparsity = {"sparsity": self.exp.config.sparsity}
@@ -184,10 +194,14 @@ class _Loop:
       "log": c.log_every_steps,
       "evaluate": c.eval_every_epochs * self.exp.steps_per_epoch,
       "save": c.checkpoint_every_steps,
+      "snapshot": c.snapshot_every_epochs * self.exp.steps_per_epoch,
+      "measure": c.sharpness_every_epochs * self.exp.steps_per_epoch,
     }
 
   def _is_due(self, action: str) -> bool:
     period = self._periods()[action]
+    if not period and action in _ONLY_IF_ASKED:
+      return False
     at_end = self.step == self.exp.num_steps
     return at_end or (period > 0 and self.step % period == 0)
 
@@ -211,11 +225,15 @@ class _Loop:
       ]
       bar.evaluated(self.step, shown, len(self.diverged))
       lines = {run: lines[run] | values for run, values in evaluated.items()}
+    if "measure" in due:
+      lines = self._measure(lines)
     # Nothing is written or saved of what is not finite.
     if not lines:
       return
-    if {"log", "evaluate"} & due:
+    if {"log", "evaluate", "measure"} & due:
       self._write(lines, evaluated)
+    if "snapshot" in due:
+      self._keep_snapshot()
     at_evals = self.exp.config.checkpoint_at_evals
     if "save" in due or ("evaluate" in due and at_evals):
       self._save(self._score(evaluated))
@@ -243,6 +261,34 @@ class _Loop:
       else:
         evaluated[run] = values[run]
     return evaluated
+
+  def _measure(
+    self, lines: dict[int, records.Record]
+  ) -> dict[int, records.Record]:
+    """Returns the lines of the runs with their sharpness."""
+    start = time.monotonic()
+    exp = self.exp
+    rate = float(exp.schedule(jnp.int32(self.step - 1)))
+    measured = {}
+    for run, line in lines.items():
+      config, state = exp.runs[run], self.trainer.state(run)
+      weights, mask = jax.device_get((state.weights, state.mask))
+      point = measures.Point.of(
+        config,
+        self.objectives.create(
+          run, weights, mask, num_examples=config.sharpness_num_examples
+        ),
+        learning_rate=config.learning_rate * rate,
+        num_devices=experiment.devices_per_run(exp.config, exp.num_devices),
+      )
+      found = measures.measure(point, measures.WHILE_TRAINING)
+      numbers = {k: v for k, v in found.items() if isinstance(v, float)}
+      measured[run] = line | numbers
+    self.log_time += time.monotonic() - start
+    return measured
+
+  def _keep_snapshot(self) -> None:
+    snapshots.save(self.folder.path, self.step, self.trainer.weights())
 
   def _diverge(self, run: int, where: Diverged) -> None:
     """Notes that a run is over, while its neighbours go on."""
@@ -359,9 +405,9 @@ def _train_name(metric: str) -> str:
 
 def _weights_of(exp: Experiment, workdir: str) -> dict[str, PyTree]:
   """Returns what `config.init_from` names, before anything is written."""
-  like = abstract_weights(exp.split()[0])
+  like = {"weights": abstract_weights(exp.split()[0])}
   try:
-    return checkpoints.restore_weights(workdir, "latest", like)[1]
+    return checkpoints.restore(workdir, "latest", like)[1]["weights"]
   except checkpoints.CheckpointError as e:
     raise checkpoints.CheckpointError(f"config.init_from={e}") from e
 
@@ -449,13 +495,13 @@ def evaluate(
   config = records.load_config(workdir)
   exp = experiment.create(config, data.load_runs(base.runs(config), data_dir))
   parts = exp.split()
-  like = trainer_lib.abstract_checkpoint(exp, abstract_weights(parts[0]))
-  step, weights = checkpoints.restore_weights(workdir, which, like)
+  one_run = {"weights": abstract_weights(parts[0])}
+  like = trainer_lib.abstract_checkpoint(exp, one_run)
+  step, items = checkpoints.restore(workdir, which, like)
+  weights = trainer_lib.cut(items["weights"], parts)
   evaluator = evaluation.Evaluator(parts)
   names = records.run_names(config)
   return [
     ({"run": name} if name else {}) | {"step": step} | values
-    for name, values in zip(
-      names, evaluator(trainer_lib.cut(weights, parts)), strict=True
-    )
+    for name, values in zip(names, evaluator(weights), strict=True)
   ]

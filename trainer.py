@@ -88,14 +88,13 @@ class Trainer:
     self._chunks: dict[Any, Callable[..., Any]] = {}
     self._in_flight: list[Any] = []
 
-  @property
-  def states(self) -> list[state_lib.TrainState]:
-    """The state of every run."""
-    return [
-      state
-      for part in self._parts
-      for state in _by_run(part.state, part.exp.run_axis_size)
-    ]
+  def state(self, run: int) -> state_lib.TrainState:
+    """Returns the state of a run."""
+    places = [(p, i) for p in self._parts for i in range(len(p.exp.runs))]
+    part, i = places[run]
+    if not part.exp.is_stacked:
+      return part.state
+    return jax.tree.map(lambda x: x[i], part.state)
 
   def call(self, limit: int) -> bool:
     """Takes as many steps as one call to the devices can, at most `limit`.
@@ -178,11 +177,17 @@ class Trainer:
 
   def items(self) -> dict[str, PyTree]:
     """Returns copies on the host of what resuming needs."""
-    items = [part.items() for part in self._parts]
-    for array in jax.tree.leaves(items):
+    return self._join([part.items() for part in self._parts])
+
+  def weights(self) -> PyTree:
+    """Returns copies on the host of the weights, as in `items`."""
+    return self._join([part.state.weights for part in self._parts])
+
+  def _join(self, trees: list[PyTree]) -> PyTree:
+    for array in jax.tree.leaves(trees):
       array.copy_to_host_async()
-    if len(items) == 1:
-      return jax.tree.map(np.array, items[0])
+    if len(trees) == 1:
+      return jax.tree.map(np.array, trees[0])
     stacked = [part.exp.is_stacked for part in self._parts]
 
     def join(*leaves: jax.Array) -> np.ndarray:
@@ -191,7 +196,7 @@ class Trainer:
         [x if s else x[None] for x, s in zip(arrays, stacked, strict=True)]
       )
 
-    return jax.tree.map(join, *items)
+    return jax.tree.map(join, *trees)
 
   def restore(self, step: int, items: dict[str, PyTree]) -> None:
     """Goes on from `items` after so many steps."""
@@ -226,12 +231,6 @@ def cut(tree: PyTree, parts: Sequence[Experiment]) -> list[PyTree]:
     trees.append(jax.tree.map(lambda x, rows=rows: x[rows], host))
     first += len(part.runs)
   return trees
-
-
-def _by_run(tree: PyTree, num_runs: int | None) -> list[PyTree]:
-  if num_runs is None:
-    return [tree]
-  return [jax.tree.map(lambda x, i=i: x[i], tree) for i in range(num_runs)]
 
 
 class _Placer:

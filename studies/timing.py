@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import tqdm
 
 from configs import base
-import data
+from data import Dataset
 import experiment
 from studies import cells
 
@@ -44,12 +44,10 @@ def _flops_per_second() -> float:
   return count * 50 * 2 * a.size * 64 / (time.perf_counter() - start)
 
 
-def estimate(cell: cells.Cell, data_dir: str | None) -> float:
-  """Returns the estimated seconds of a cell."""
+def estimate(cell: cells.Cell, dataset: Dataset) -> float:
+  """Returns the estimated seconds of a cell, from the data set of any run."""
   runs = base.runs(cell.config)
-  exp = experiment.create(
-    cell.config, (data.load(runs[0], data_dir),) * len(runs)
-  )
+  exp = experiment.create(cell.config, (dataset,) * len(runs))
   c = exp.config
   inputs = jnp.zeros((c.batch_size, *exp.dataset.input_shape))
   variables = jax.eval_shape(exp.model.init, jax.random.key(0), inputs)
@@ -57,15 +55,16 @@ def estimate(cell: cells.Cell, data_dir: str | None) -> float:
   costs = forward.lower(variables, inputs).cost_analysis() or {}
   # Backward costs twice as much as forward; SAM does both twice.
   flops = costs.get("flops", 0.0) * 3 * (2 if c.optimizer == "sam" else 1)
-  convolutional = c.model != "mlp"
-  speed = _flops_per_second() * (CONVOLUTION_SPEED if convolutional else 1)
+  speed = _flops_per_second()
+  if exp.is_convolutional:
+    speed *= CONVOLUTION_SPEED
   parallel = min(exp.num_devices, len(runs))
   run_steps = len(runs) * exp.num_steps
   seconds = run_steps * (flops / speed + STEP_SECONDS) / parallel
   return (
     seconds
     + RUN_SECONDS * len(runs)
-    + COMPILE_SECONDS[convolutional] * parallel
+    + COMPILE_SECONDS[exp.is_convolutional] * parallel
   )
 
 
@@ -83,14 +82,14 @@ class Clock:
     self._estimated += estimate
     self._taken += seconds
 
-  def seconds_left(self, fraction_of: float = 0.0) -> float:
+  def seconds_left(self, done: float = 0.0) -> float:
     """Returns the seconds left.
 
     Args:
-      fraction_of: what of the estimate of the present cell is over, in seconds.
+      done: estimated seconds of what is over of the present cell.
     """
     ratio = self._taken / self._estimated if self._estimated else 1.0
-    return max(0.0, ratio * (self._left - fraction_of))
+    return max(0.0, ratio * (self._left - done))
 
 
 def text(seconds: float) -> str:

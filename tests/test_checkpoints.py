@@ -68,7 +68,7 @@ def test_restores_bits_and_shardings(tmp_path):
 def test_no_checkpoint(tmp_path):
   assert _restore(tmp_path) is None
   with pytest.raises(checkpoints.CheckpointError, match="with a checkpoint"):
-    checkpoints.restore_weights(tmp_path, "latest", {})
+    checkpoints.restore(tmp_path, "latest", {"weights": {}})
 
 
 # --- which are kept ----------------------------------------------------------
@@ -104,11 +104,10 @@ def test_keeps_two_newest_and_best(tmp_path, metric, values, best):
     int(p.name) for p in (tmp_path / "checkpoints").glob("[0-9]*")
   } == kept
   for which, step in [("best", best), ("latest", newest), (str(best), best)]:
-    found, weights = checkpoints.restore_weights(
-      tmp_path, which, _items()["weights"]
-    )
+    like = {"weights": _items()["weights"]}
+    found, items = checkpoints.restore(tmp_path, which, like)
     assert found == step
-    helpers.assert_same_bits(weights, _items(step)["weights"])
+    helpers.assert_same_bits(items["weights"], _items(step)["weights"])
 
 
 def test_keeps_best_over_restarts(tmp_path):
@@ -129,7 +128,7 @@ def test_names_the_checkpoints_there_are(tmp_path, which):
   with pytest.raises(
     checkpoints.CheckpointError, match=rf"'{which}'; there are \[1, 2\]"
   ):
-    checkpoints.restore_weights(tmp_path, which, _items()["weights"])
+    checkpoints.restore(tmp_path, which, {"weights": _items()["weights"]})
 
 
 # --- damage ------------------------------------------------------------------
@@ -194,12 +193,12 @@ def test_reading_damaged_weights_changes_nothing(tmp_path):
   _flip(tmp_path / "checkpoints" / "2" / "metrics" / "metrics")
   before = _files(tmp_path)
   weights = _items()["weights"]
-  assert checkpoints.restore_weights(tmp_path, "latest", weights)[0] == 3
+  assert checkpoints.restore(tmp_path, "latest", {"weights": weights})[0] == 3
   for which in ("best", "2"):
     with pytest.raises(
       checkpoints.CheckpointError, match=r"checkpoint 2 is damaged .*metrics"
     ):
-      checkpoints.restore_weights(tmp_path, which, weights)
+      checkpoints.restore(tmp_path, which, {"weights": weights})
   assert _files(tmp_path) == before
 
 
@@ -211,7 +210,7 @@ def test_ignores_unfinished_checkpoints(tmp_path):
     parents=True
   )
   weights = _items()["weights"]
-  assert checkpoints.restore_weights(tmp_path, "latest", weights)[0] == 1
+  assert checkpoints.restore(tmp_path, "latest", {"weights": weights})[0] == 1
   assert _restore(tmp_path)[0] == 1
   assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {
     "1",
@@ -242,7 +241,7 @@ def test_other_items_are_an_error_and_stay(tmp_path):
   with pytest.raises(
     checkpoints.CheckpointError, match="step 1 do not fit this model"
   ):
-    checkpoints.restore_weights(tmp_path, "1", _items(size=31)["weights"])
+    checkpoints.restore(tmp_path, "1", {"weights": _items(size=31)["weights"]})
   assert _files(tmp_path) == before
 
 

@@ -37,11 +37,17 @@ def _claim(results):
   ]
 
 
+def _measure(run):
+  lines = run.lines()
+  return {"last_step": run.step, "losses": [x["test_loss"] for x in lines]}
+
+
 STUDY = types.SimpleNamespace(
   PAPER="Figure 0",
   CLAIM="wider is better",
   presets={},
   cells=_cells,
+  measure=_measure,
   claim=_claim,
   figure=lambda results: figures.create(1)[0],
 )
@@ -56,23 +62,29 @@ def test_study(tmp_path, capsys):
   results = frame.read_csv(tmp_path / "results.csv")
   assert len(results) == 8
   assert sorted(results["width"].unique()) == [4, 8]
+  assert (results["last_step"] == results["num_steps"]).all()
+  assert "losses" not in results
   found = json.loads((tmp_path / "claim.json").read_text())["found"]
   assert found == _claim(results)
   assert found[0]["n"] == 2
   assert (tmp_path / "figure.png").stat().st_size > 1000
   assert (tmp_path / "figure.pdf").exists()
 
-  # What is over is not trained again; what is missing is.
+  # What is over is not done again; what is missing is.
+  folders = {name: tmp_path / "cells" / name for name in ("width4", "width8")}
+  (folders["width4"] / study.MEASURES).unlink()
   trained = {
-    name: (tmp_path / "cells" / name / records.RESULT).stat().st_mtime_ns
-    for name in ("width4", "width8")
+    name: (folder / records.RESULT).stat().st_mtime_ns
+    for name, folder in folders.items()
   }
-  (tmp_path / "cells" / "width8" / records.RESULT).unlink()
+  (folders["width8"] / records.RESULT).unlink()
   assert study.run(STUDY, "tiny", tmp_path) == 0
-  assert "2 cells, 1 of them over" in capsys.readouterr().out
+  assert "2 cells\n" in capsys.readouterr().out
   for name, before in trained.items():
-    path = tmp_path / "cells" / name / records.RESULT
+    path = folders[name] / records.RESULT
     assert (path.stat().st_mtime_ns == before) == (name == "width4")
+  assert study.run(STUDY, "tiny", tmp_path) == 0
+  assert "2 cells, 2 of them over" in capsys.readouterr().out
   again = frame.read_csv(tmp_path / "results.csv")
   columns = results.columns.drop("wall_time_seconds")
   assert again[columns].equals(results[columns])

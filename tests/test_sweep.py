@@ -47,7 +47,11 @@ def _trainer(c, num_devices=2):
 def _take(trainer, num_steps):
   while trainer.step < num_steps:
     trainer.call(num_steps - trainer.step)
-  return [state.weights for state in trainer.states]
+  return [state.weights for state in _states(trainer)]
+
+
+def _states(trainer):
+  return [trainer.state(run) for run in range(len(trainer.exp.runs))]
 
 
 def _runs_alone(c):
@@ -121,7 +125,7 @@ def test_every_field_that_can_be_swept():
 def test_runs_of_one_seed_share_what_they_should():
   c = _config({"seed": (0, 1), "rho": (0.0, 0.1), "label_noise": (0.0, 0.5)})
   trainer = _trainer(c)
-  states = trainer.states
+  states = _states(trainer)
   names = records.run_names(c)
   of_runs = zip(states, trainer.exp.datasets, strict=True)
   runs = dict(zip(names, of_runs, strict=True))

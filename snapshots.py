@@ -1,0 +1,60 @@
+"""Weights along the way: `snapshots/STEP.npz` in the folder of a run.
+
+An array for each leaf of 'params' and 'model_state', named by its path; those
+of a sweep have a leading axis of runs. NumPy alone reads them.
+"""
+
+import os
+import pathlib
+from typing import Any
+
+import flax
+import numpy as np
+
+import checkpoints
+
+PyTree = Any
+FOLDER = "snapshots"
+
+
+def save(workdir: str | pathlib.Path, step: int, weights: PyTree) -> None:
+  """Writes a file that is either whole or not there.
+
+  Raises:
+    CheckpointError: it cannot be written.
+  """
+  flat: dict[str, Any] = flax.traverse_util.flatten_dict(weights, sep="/")
+  temporary = _path(workdir, step).with_name(f".{step}.npz")
+  try:
+    temporary.parent.mkdir(exist_ok=True)
+    np.savez(temporary, **flat)
+    os.replace(temporary, _path(workdir, step))
+  except OSError as e:
+    raise checkpoints.CheckpointError(
+      f"{temporary.parent}: cannot save ({e})"
+    ) from e
+
+
+def steps(workdir: str | pathlib.Path) -> list[int]:
+  """Returns the steps that have a snapshot, in order."""
+  return sorted(
+    int(p.stem) for p in pathlib.Path(workdir, FOLDER).glob("[0-9]*.npz")
+  )
+
+
+def keep_up_to(workdir: str | pathlib.Path, step: int) -> None:
+  """Removes the snapshots of steps that will be trained again."""
+  for later in steps(workdir):
+    if later > step:
+      _path(workdir, later).unlink()
+
+
+def load(workdir: str | pathlib.Path, step: int) -> PyTree:
+  """Returns 'params' and 'model_state' after so many steps."""
+  with np.load(_path(workdir, step)) as file:
+    flat = {tuple(name.split("/")): file[name] for name in file.files}
+  return {"model_state": {}} | flax.traverse_util.unflatten_dict(flat)
+
+
+def _path(workdir: str | pathlib.Path, step: int) -> pathlib.Path:
+  return pathlib.Path(workdir, FOLDER, f"{step}.npz")
