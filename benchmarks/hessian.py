@@ -61,17 +61,25 @@ def noise_objective(
   return objective.Objective(predict, loss, params, batches, model_state=state)
 
 
-def seconds(function: Callable[[], Any]) -> float:
-  """Returns how long one call takes."""
+def call_seconds(function: Callable[[], Any], num_calls: int = 1) -> float:
+  """Returns how long one call takes, on average."""
   start = time.perf_counter()
-  jax.block_until_ready(function())
-  return time.perf_counter() - start
+  for _ in range(num_calls):
+    jax.block_until_ready(function())
+  return (time.perf_counter() - start) / num_calls
 
 
 def over_gradient(
-  name: str, target: objective.Objective, repeats: int
+  name: str, target: objective.Objective, seconds: float, repeats: int
 ) -> dict[str, Any]:
-  """Times a gradient, an HVP and a Gauss-Newton product in turn."""
+  """Times gradients, HVPs and Gauss-Newton products in turn.
+
+  Args:
+    name: of the model.
+    target: the loss.
+    seconds: that each timing takes, about, and at least one call.
+    repeats: timings of each.
+  """
   w = target.weights
   v = jax.random.normal(jax.random.key(1), w.shape, w.dtype)
   sides: dict[str, Callable[[], Any]] = {
@@ -80,11 +88,12 @@ def over_gradient(
     "ggn": functools.partial(target.ggn_vp, w, v),
   }
   for function in sides.values():
-    seconds(function)  # Compiles.
+    call_seconds(function)  # Compiles.
+  num_calls = max(1, round(seconds / call_seconds(sides["hvp"])))
   times: dict[str, list[float]] = {side: [] for side in sides}
   for _ in range(repeats):
     for side, function in sides.items():
-      times[side].append(seconds(function))
+      times[side].append(call_seconds(function, num_calls))
   medians = {side: statistics.median(times[side]) for side in sides}
   return {
     "model": name,
@@ -129,6 +138,7 @@ def largest_eigenvalue(
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--out", default="benchmarks/results/hessian.json")
+  parser.add_argument("--seconds", type=float, default=2.0, help="per timing")
   parser.add_argument("--repeats", type=int, default=5)
   parser.add_argument("--examples", type=int, default=60_000, help="of the MLP")
   args = parser.parse_args()
@@ -156,7 +166,7 @@ def main() -> None:
   )
   products = []
   for name, target in (("mlp (300, 100)", lenet), ("resnet18 8", resnet18)):
-    row = over_gradient(name, target, args.repeats)
+    row = over_gradient(name, target, args.seconds, args.repeats)
     products.append(row)
     print(
       f"{name:20} {row['gradient_ms']:12.1f}"
@@ -176,6 +186,7 @@ def main() -> None:
   record = {
     "device": device,
     "jax": jax.__version__,
+    "seconds": args.seconds,
     "repeats": args.repeats,
     "products_over_gradient": products,
     "largest_eigenvalue": row,
