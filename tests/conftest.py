@@ -13,6 +13,8 @@ os.environ["XLA_FLAGS"] = (
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# As experiment.py sets it, also where nothing imports that.
+jax.config.update("jax_threefry_partitionable", False)
 
 # Tests compile the same programs again and again, if only to initialize.
 _cache = tempfile.mkdtemp(prefix="jax-cache-")

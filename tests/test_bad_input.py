@@ -292,6 +292,12 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
   ),
   ("validation_fraction", 0.1, {"dataset": "imagenet2012"}, "must be 0"),
   (
+    "sharpness_num_examples",
+    0,
+    {"dataset": "imagenet2012", "sharpness_every_epochs": 1},
+    "must be >= 1",
+  ),
+  (
     "sweep.rho",
     (0.1, 0.2),
     {"optimizer": "adam"},

@@ -116,7 +116,7 @@ def test_worst_case_sharpness_finds_the_maximum(name, slope):
         objective,
         jnp.array(w),
         rho,
-        num_steps=60,
+        num_steps=200,
         num_restarts=2,
         adaptive=adaptive,
       )

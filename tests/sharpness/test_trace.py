@@ -182,7 +182,9 @@ def test_xtrace_is_exact_for_low_rank(rank):
     assert abs(found.value - np.trace(dense)) <= 1e-10 * norm
     assert found.stderr <= 1e-10 * norm or rank == 6
   found = trace.xtrace(product(dense, "float32"), DIM, 14)
-  assert abs(found.value - np.trace(dense)) <= 1e-5 * norm
+  # With 6 of the 7 vectors in the range, rounding can hide the smallest value.
+  error = abs(found.value - np.trace(dense))
+  assert error <= 1e-5 * norm + (2 * found.stderr if rank == 6 else 0)
 
 
 def test_xtrace_of_awkward_matrices():
