@@ -5,7 +5,10 @@ the matrix, which has rank 6.
 
   python main.py --config=configs/matrix_factorization.py
 
-Time: TIME
+Time: at most 16 s (SGD: 12 s) on 2 CPU cores, which other programs used too.
+Expect a final train loss of 4.0e-5 at rank 10, in a straight line on a log
+scale, and of 0.40 at rank 4 (seed 0). The paper's are 0.0073 and 0.031 (read
+off its Figure 6c); its matrix, batch size and rho are not stated.
 """
 
 import ml_collections

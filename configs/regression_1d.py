@@ -4,7 +4,12 @@ Widths: `--config.num_neurons="(5,)"`, (10,), (100,), (1000,), over 3 seeds.
 
   python main.py --config=configs/regression_1d.py
 
-Time: TIME
+There is no held-out set: 'test' is the training points. The code that the paper
+follows stops at a loss of 1e-5; this does not.
+
+Time: at most 42 s (SGD: 40 s) on 2 CPU cores, which other programs used too.
+Expect a final loss of 8.9e-4 for SAM and 1.4e-8 for SGD (seed 0). The paper
+shows only the functions.
 """
 
 import ml_collections

@@ -5,7 +5,9 @@ Not in the paper; its Appendix E in small.
   python main.py --config=configs/vgg_digits.py
   python main.py --config=configs/vgg_digits.py --config.lazy_alpha=1000
 
-Time: TIME
+Time: at most 45 s (SGD: 26 s) on 2 CPU cores, which other programs used too.
+Expect a final test accuracy of 96.1 % for SAM and 96.7 % for SGD, and with
+lazy_alpha=1000 of 36.7 % for SAM and 40.3 % for SGD (seed 0).
 """
 
 import ml_collections
@@ -26,7 +28,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.learning_rate = 0.1
   config.lr_scheduler = "step"
   config.batch_size = 128
-  config.num_epochs = 50
+  config.num_epochs = 100
   config.log_every_steps = 45
   config.eval_every_epochs = 10
   return config

@@ -6,7 +6,7 @@ they are. A gain is positive where SAM is better. A diverged run counts as
 missing. Every function is pure; none reads or writes a file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import math
 from typing import Any
@@ -186,15 +186,55 @@ def mean_gain(gains: pd.DataFrame) -> Estimate:
   )
 
 
-def difference(gains_a: pd.DataFrame, gains_b: pd.DataFrame) -> Estimate:
-  """Returns by how much the gain of a exceeds that of b, paired by seed."""
-  a, b = (g.groupby("seed")["gain"].mean() for g in (gains_a, gains_b))
+def difference(
+  gains_a: pd.DataFrame,
+  gains_b: pd.DataFrame,
+  y: str = "gain",
+  statistic: str = "difference of two mean gains, paired over seeds",
+) -> Estimate:
+  """Returns by how much the gain, or `y`, of a exceeds b's, paired by seed."""
+  a, b = (g.groupby("seed")[y].mean() for g in (gains_a, gains_b))
+  return _over_seeds((a - b).dropna(), statistic)
+
+
+def mean(table: pd.DataFrame, y: str, statistic: str = "") -> Estimate:
+  """Returns the mean of a column; of several rows, each seed's mean first.
+
+  Args:
+    table: with a column 'seed'.
+    y: the column.
+    statistic: what the mean is called; '': by the name of the column.
+  """
   return _over_seeds(
-    (a - b).dropna(), "difference of two mean gains, paired over seeds"
+    table.groupby("seed")[y].mean(),
+    statistic or f"mean of {_words(y)}, over seeds",
   )
 
 
-def slope(gains: pd.DataFrame, x: str) -> Estimate:
+def jackknife(
+  function: Callable[[np.ndarray], float], values: np.ndarray, statistic: str
+) -> Estimate:
+  """Returns a number that all seeds have together, such as a variance.
+
+  Its interval is Student's t with the standard error of the jackknife, which
+  leaves out each seed in turn; of a mean it is that of the mean.
+
+  Args:
+    function: smooth, of all seeds or of all but one.
+    values: [S, ...], S seeds.
+    statistic: what it is, in one line.
+  """
+  n = len(values)
+  value = function(values)
+  without = [function(np.delete(values, i, 0)) for i in range(n)]
+  stderr = math.sqrt(n - 1) * float(np.std(without))
+  half = float(special.stdtrit(n - 1, _TAILS[1])) * stderr
+  return Estimate(value, value - half, value + half, n, statistic)
+
+
+def slope(
+  gains: pd.DataFrame, x: str, y: str = "gain", statistic: str = ""
+) -> Estimate:
   """Returns the growth of the gain for each doubling of `x`.
 
   It is the least-squares slope on log2(x) of each seed that has all values of
@@ -203,12 +243,20 @@ def slope(gains: pd.DataFrame, x: str) -> Estimate:
   Args:
     gains: of one condition, so that seed and `x` identify a row.
     x: a column of at least two values, such as 'num_parameters'.
+    y: another column than the gain, whose growth is returned.
+    statistic: what the slope is called; '': by the names of the columns.
   """
-  table = gains.pivot(index="seed", columns=x, values="gain").dropna()
+  table = gains.pivot(index="seed", columns=x, values=y).dropna()
   log = np.log2(table.columns.to_numpy(float))
   log -= log.mean()
   slopes = table @ log / (log @ log)
-  return _over_seeds(slopes, f"slope of the gain for each doubling of {x}")
+  return _over_seeds(
+    slopes, statistic or f"slope of {_words(y)} for each doubling of {x}"
+  )
+
+
+def _words(y: str) -> str:
+  return "the " + y.replace("_", " ")
 
 
 def rho_trend(

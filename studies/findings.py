@@ -154,6 +154,14 @@ def positive(
   return claims.claim_record(text, metric, paper, estimate, verdict)
 
 
+def negative(
+  text: str, metric: str, paper: str, estimate: claims.Estimate
+) -> Record:
+  """Returns the record of a claim that a statistic is negative, or 0."""
+  verdict = claims.verdict(estimate, at_most=0)
+  return claims.claim_record(text, metric, paper, estimate, verdict)
+
+
 def sgd_fits_less(
   text: str, some: pd.DataFrame, others: pd.DataFrame
 ) -> Record:
@@ -171,8 +179,7 @@ def sgd_fits_less(
     claims.difference(*sides),
     statistic="difference of SGD's accuracy, paired over seeds",
   )
-  verdict = claims.verdict(more, at_most=0)
-  return claims.claim_record(text, FIT, "not reported", more, verdict)
+  return negative(text, FIT, "not reported", more)
 
 
 def grows(

@@ -9,6 +9,7 @@ import pandas as pd
 from studies import claims
 from studies import figures
 from studies import findings
+from studies import labels
 
 
 def gain_curves(ax: Axes, runs: pd.DataFrame) -> None:
@@ -26,6 +27,29 @@ def pair_curves(ax: Axes, condition: findings.Condition) -> None:
   """Draws SAM at its best rho, and the base optimizer, against the size."""
   summary = claims.summary(condition.gains(), [findings.SIZE])
   figures.pair_curves(ax, summary, condition.metric)
+
+
+def measured_curves(
+  ax: Axes, runs: pd.DataFrame, column: str, by: str, x: str = findings.SIZE
+) -> None:
+  """Draws a measured column against `x`, where every run has it.
+
+  Means, and standard errors over the seeds.
+
+  Args:
+    ax: the panel; the caller names its y axis.
+    runs: rows of the table of results.
+    column: what was measured.
+    by: a column, with one curve for each of its values.
+    x: the column along the axis.
+  """
+  values = sorted(runs[by].unique())
+  for value, color in zip(values, figures.colors(values), strict=True):
+    groups = runs[runs[by] == value].groupby(x)[column]
+    table = groups.agg(["mean", "sem"])[groups.count() == groups.size()]
+    label = labels.value(value)
+    figures.curve(ax, table.index, table["mean"], table["sem"], label, color)
+  figures.x_axis(ax, x, runs[x])
 
 
 def paper_gain(

@@ -78,6 +78,20 @@ def test_estimates_over_seeds():
   large, small = gains[gains["size"] == 200], gains[gains["size"] == 100]
   assert claims.difference(large, small).value == pytest.approx(29 / 3)
   assert claims.difference(small, large).high == pytest.approx(-slope.low)
+  # SAM's 80, 82, 84 less 71, 75, 77.
+  sam = claims.difference(large, small, "sam", "of SAM")
+  assert sam.value == pytest.approx(23 / 3)
+  assert sam.statistic == "of SAM"
+
+
+def test_any_column_has_a_mean_and_a_slope():
+  gains = _gains(SMALL + LARGE)
+  mean = claims.mean(gains, "base")  # 70, 71 and 72 over the two sizes.
+  assert mean.value == pytest.approx(71)
+  assert mean.high - mean.value == pytest.approx(T / math.sqrt(3), abs=1e-5)
+  slope = claims.slope(gains, "size", "base", "SGD")  # 0, -2 and -4.
+  assert slope.value == pytest.approx(-2)
+  assert (slope.statistic, slope.n) == ("SGD", 3)
 
 
 def test_slope_of_a_line_is_exact():
@@ -181,6 +195,34 @@ def test_the_interval_of_a_trend_is_that_of_the_seeds():
 def test_verdict(low, high, claim, verdict):
   estimate = claims.Estimate((low + high) / 2, low, high, 5, "")
   assert claims.verdict(estimate, **claim) == verdict
+
+
+def test_jackknife_of_a_mean_is_that_of_the_mean():
+  found = claims.jackknife(
+    lambda x: float(np.mean(x)), np.array([1.0, 2.0, 6.0]), "mean"
+  )
+  # The variance is 7, so the standard error sqrt(7 / 3).
+  assert found.value == 3
+  assert found.high - 3 == pytest.approx(T * math.sqrt(7 / 3))
+  assert found.low + found.high == pytest.approx(6)
+  assert found.n == 3
+
+
+def test_jackknife_covers_a_ratio_of_variances():
+  rng = np.random.default_rng(0)
+
+  def log_ratio(values_Sx2xK):
+    a, b = values_Sx2xK.var(0, ddof=1).mean(-1)
+    return float(np.log(b / a))
+
+  scale = np.array([[[1.0], [2.0]]])
+  num_covered = 0
+  for _ in range(300):
+    found = claims.jackknife(
+      log_ratio, scale * rng.normal(size=(10, 2, 5)), "log ratio"
+    )
+    num_covered += found.low < math.log(4) < found.high
+  assert 0.92 < num_covered / 300 <= 0.99
 
 
 def test_one_seed_has_no_interval():

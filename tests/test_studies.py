@@ -30,7 +30,7 @@ def load_cells(name, preset):
 
 def num_parameters(config):
   """Returns the size of a network, roughly that of a ResNet."""
-  if config.model != "mlp":
+  if config.model in base.CONVOLUTIONAL_MODELS:
     return 2700 * config.num_filters**2 * (config.blocks_per_stage or 2)
   inputs, outputs = {"teacher_student": (100, 1), "mnist": (784, 10)}.get(
     config.dataset, (64, 10)
@@ -82,7 +82,56 @@ GAINS = {
   "early_stopping": gain_by_epoch,
   "m_sharpness": gain_by_microbatch,
 }
-PRESETS = [(name, preset) for name in GAINS for preset in ("laptop", "paper")]
+
+
+# What is measured of the runs `t` if the claim of a study is true or false.
+def curvature_by_rho(t, size, sign):
+  steep = 2 ** (-sign * 10 * t["rho"] * (1 + size)) * (1 + 0.01 * t["seed"])
+  training_loss = 0.01 * (1 + t["rho"])
+  return {"lambda_max": steep, "s_2": steep, "training_loss": training_loss}
+
+
+def perturbation_by_size(t, size, sign):
+  effect = t["rho"] * 2 ** (-sign * size) * (1 + 0.01 * t["seed"])
+  return {
+    f"{stage}_{name}": effect
+    for stage in ("start", "half", "end", "equal")
+    for name in ("change", "perturbation")
+  }
+
+
+def losses_by_size(t, size, sign):
+  epochs = np.arange(21)
+  rates = 0.1 * 2 ** (sign * 0.5 * size) * (1 + 0.01 * t["seed"])
+  losses = [2.0 ** (-rate * epochs) for rate in rates]
+  return {
+    "rate": rates,
+    "excess_rate": rates,
+    "straightness": 0.5 + sign * 0.3 + 0.01 * t["seed"],
+    "line_over_power": sign * (0.1 + 0.01 * t["seed"]),
+    "loss_floor": 0.01,
+    "smoothness": 2.0,
+    "example_smoothness": 3.0,
+    "pl_constant": 0.5,
+    "eta_star": 0.001,
+    "bound_rate": 0.01,
+    "bound_margin": sign * (0.1 + 0.01 * t["seed"]),
+    "epochs": [epochs.tolist()] * len(t),
+    "train_losses": [x.tolist() for x in losses],
+    "bounds": [(2 * x).tolist() for x in losses],
+  }
+
+
+MEASURED = {
+  "convergence": losses_by_size,
+  "hessian": curvature_by_rho,
+  "perturbation_size": perturbation_by_size,
+}
+PRESETS = [
+  (name, preset)
+  for name in (*GAINS, *MEASURED, "two_layer_error")
+  for preset in ("laptop", "paper")
+]
 
 
 def write_result(folder, config):
@@ -112,7 +161,8 @@ def table(tmp_path):
     for cell in load_cells(name, preset):
       config = copy.deepcopy(cell.config)
       config.sweep.seed = (0, 1, 2)
-      config.sweep.rho = tuple(config.sweep.rho)[::2]
+      if len(config.sweep.rho) > 3:
+        config.sweep.rho = tuple(config.sweep.rho)[::2]
       folder = tmp_path / cell.name
       write_result(folder, config)
       tables.append(frame.read_frame([folder]).assign(**cell.labels))
@@ -130,7 +180,8 @@ def with_metrics(runs, name, sign):
   is_loss = runs["metric"].str.endswith("loss")
   columns = {}
   for metric in METRICS:
-    gains = GAINS[name](runs, size, sign, metric.partition("_")[0])
+    gain = GAINS.get(name, gain_by_size)
+    gains = gain(runs, size, sign, metric.partition("_")[0])
     score = 0.5 + 0.01 * runs["seed"] + rng.normal(0, 1e-4, len(runs))
     score += np.where(is_base, 0, gains)
     columns[f"{metric}_accuracy"] = score.where(~is_loss)
@@ -139,6 +190,8 @@ def with_metrics(runs, name, sign):
   columns["chosen_validation_loss"] = columns["chosen_test_loss"]
   fit = 0.9 - sign * (0.2 * runs["sparsity"] + 10 * runs["weight_decay"])
   columns["final_train_accuracy"] = fit + rng.normal(0, 1e-4, len(runs))
+  if name in MEASURED:
+    columns |= MEASURED[name](runs, size, sign)
   return runs.assign(**columns)
 
 
@@ -150,14 +203,16 @@ def test_cells_are_valid(name, preset):
     base.check(cell.config)
     num_seeds = len(cell.config.sweep.seed)
     if preset == "laptop":
-      assert cell.config.dataset in ("digits", "teacher_student")
-      assert cell.config.validation_fraction > 0
+      assert cell.config.dataset in ("digits", *base.REGRESSION_DATASETS)
+      # The loss on the training set is all that is asked of it.
+      is_fit = cell.config.dataset == "matrix_factorization"
+      assert (cell.config.validation_fraction == 0) == is_fit
       assert cell.config.data_seed == -1
-      is_main = cell.labels["workload"] == "mlp_digits"
+      is_main = name in GAINS and cell.labels["workload"] == "mlp_digits"
       assert num_seeds >= (10 if is_main else 3)
     else:
       assert cell.config.validation_fraction == 0
-      assert num_seeds == 3
+      assert num_seeds >= 3
 
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
@@ -173,8 +228,9 @@ def test_claim_and_figure(name, preset, table):
     assert ax.get_ylabel()
     assert ax.get_legend()
   if preset == "laptop":
-    rate = 50 if name == "label_noise" else 25
-    assert f"{rate} % label noise" in first["claim"]
+    if name in (*GAINS, "perturbation_size"):
+      rate = 50 if name == "label_noise" else 25
+      assert f"{rate} % label noise" in first["claim"]
     false = study.claim(with_metrics(runs, name, -1))
     assert false[0]["verdict"] == "does not hold"
     for records_, verdict in ((found, "holds"), (false, "does not hold")):

@@ -1,0 +1,423 @@
+"""Convergence: Shin et al. (UAI 2025), Section 6, Figure 6c, Theorem 6.6.
+
+Claim: with SAM, whose perturbation is not normalized, an overparameterized
+model converges at a linear rate, and the faster the larger it is: the logarithm
+of the training loss falls along a line. Metric: the loss on the whole training
+set, at snapshots. The rate is the slope of the line through the initial loss
+that fits log2 of the loss best over all epochs, in halvings an epoch. How
+straight it is has two measures: the fall in the second half of the epochs over
+that in the first, 1 for a line and 0.17 for a decay like 1/epoch to a hundredth
+of the initial loss, called a line above `STRAIGHT`; and, after the first fifth,
+by how much R^2 of a line exceeds that of a power of the epoch.
+
+  laptop: matrix factorization of rank 4 and 10; MLPs [w, w], w = 16, 64, 256,
+    on digits (cross-entropy, 100 epochs) and on 72 digits with the squared
+    error, which all of them can fit; 10 seeds.
+  paper: the same factorization; MLPs on MNIST (20 epochs) and ResNet-18, 4, 16
+    and 64 filters, on CIFAR-10 (80 epochs, without augmentation, statistics of
+    the batch); 5 seeds.
+
+Learning rates are constant, without momentum and weight decay, as in the
+theorem. The paper states neither rho, batch and matrix of the factorization,
+whose loss begins at 0.2 there and at 20 here, nor the settings of the networks.
+
+A matrix of rank 6 has no factors of rank 4: that loss has a floor, the sum of
+the two smallest squared singular values of the targets, over their number.
+Rates are those of the loss itself unless they say 'above its floor'.
+
+The factorization has a rho that the theorem allows, so small that SAM is nearly
+SGD; a larger one is compared with SGD. The bound is that of mini-batches
+(Theorem H.3), from constants at snapshots: the largest smoothness, of the loss
+and of any example, and the smallest ||grad f||^2 / f. Its proof allows learning
+rates up to 2 eta*, and is drawn for that of the run.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from matplotlib import figure as mpl_figure
+from matplotlib.axes import Axes
+import ml_collections
+import numpy as np
+import pandas as pd
+
+from sharpness.objective import Objective
+from studies import cells as cells_lib
+from studies import claims
+from studies import figures
+from studies import findings
+from studies import grids
+from studies import labels
+from studies import rates
+from studies import reference
+import trained
+
+PAPER = "Figure 6c and Theorem 6.6"
+CLAIM = (
+  "overparameterized, SAM converges at a linear rate, and faster the more"
+  " parameters there are"
+)
+METRIC = "train_loss"
+STRAIGHT = 0.5
+FACTORIZATION = "matrix_factorization"
+TITLE = "matrix factorization"
+# Theorem H.3 allows at most 2e-4 or so.
+RHO = 1e-5
+LARGE_RHO = 0.01
+# Of 1,437 digits, those that are not held out.
+NUM_FEW = 72
+FEW_BATCH = 24
+FEW = {
+  "squared_error": f"MLP on {NUM_FEW} digits, squared error",
+  "cross_entropy": f"MLP on {NUM_FEW} digits, cross-entropy",
+}
+_NAMES = {
+  FACTORIZATION: FACTORIZATION,
+  "mlp_mnist": "mnist_mlp",
+  "resnet_cifar": "cifar10_resnet18",
+}
+MEASURE_SECONDS = 1.0
+
+_THEOREM = {
+  "perturbation": "unnormalized",
+  "lr_scheduler": "constant",
+  "momentum": 0.0,
+  "weight_decay": 0.0,
+}
+
+
+def _plain(grid: grids.Grid, num_seeds: int, **fields: Any) -> grids.Grid:
+  """Returns the grid as the theorem has it, with 20 snapshots."""
+  every = fields["num_epochs"] // 20
+  return grid.change(
+    metric=METRIC,
+    sweep={
+      "label_noise": (),
+      "rho": (0.0, 0.1),
+      "seed": tuple(range(num_seeds)),
+    },
+    fields={
+      **_THEOREM,
+      "snapshot_every_epochs": every,
+      "eval_every_epochs": 5 * every,
+      **fields,
+    },
+  )
+
+
+_FACTORIZATION = grids.Grid(
+  FACTORIZATION,
+  METRIC,
+  {f"rank{k}": {"num_neurons": (k,)} for k in (4, 10)},
+  {"rho": (0.0, RHO, LARGE_RHO), "seed": tuple(range(10))},
+  {"data_seed": -1, "eval_every_epochs": 25, "snapshot_every_epochs": 1},
+)
+_WIDTHS = grids.DIGITS_MLP.change(shapes=grids.widths(16, 64, 256))
+
+
+def _few(loss: str, learning_rate: float, *widths: int) -> grids.Grid:
+  """Returns the grid of digits with few of them, which all sizes can fit."""
+  shapes = {
+    f"{name}-few-{loss}": shape for name, shape in grids.widths(*widths).items()
+  }
+  return _plain(
+    _WIDTHS.change(shapes=shapes),
+    10,
+    num_epochs=300,
+    validation_fraction=0.95,
+    batch_size=FEW_BATCH,
+    loss=loss,
+    learning_rate=learning_rate,
+  )
+
+
+presets = {
+  "laptop": (
+    _FACTORIZATION,
+    _plain(_WIDTHS, 10, num_epochs=100),
+    _few("squared_error", 0.05, 16, 64, 256),
+    _few("cross_entropy", 0.1, 256),
+  ),
+  "paper": (
+    _FACTORIZATION,
+    _plain(
+      grids.MNIST_MLP.change(
+        shapes=grids.mlps((30, 10), (300, 100), (3000, 1000))
+      ),
+      5,
+      num_epochs=20,
+    ),
+    _plain(
+      grids.CIFAR_RESNET.change(shapes=grids.resnets(4, 16, 64)),
+      5,
+      num_epochs=80,
+      augment=False,
+    ),
+  ),
+}
+
+
+def cells(preset: str) -> list[cells_lib.Cell]:
+  return grids.cells(presets[preset])
+
+
+def measure(run: trained.Run) -> dict[str, Any]:
+  objective = run.objective(
+    batch_statistics="batch_stats" in run.weights["model_state"]
+  )
+  weights = [objective.flatten(s.weights["params"]) for s in run.snapshots()]
+  epochs = run.config.snapshot_every_epochs * np.arange(len(weights))
+  losses = np.array([float(objective.value(w)) for w in weights])
+  numbers: dict[str, Any] = {
+    "epochs": epochs.tolist(),
+    "train_losses": losses.tolist(),
+    "train_loss": float(losses[-1]),
+    "rate": rates.rate(epochs, losses),
+    "straightness": rates.straightness(losses),
+    "line_over_power": rates.line_over_power(epochs, losses),
+  }
+  if run.config.dataset != FACTORIZATION:
+    return numbers
+  targets = np.concatenate([b["targets"] for b in objective.batches])
+  floor = rates.loss_floor(targets, run.config.num_neurons[0])
+  numbers |= {
+    "loss_floor": floor,
+    "excess_rate": rates.rate(epochs, losses - floor),
+  }
+  if run.config.rho == RHO and not floor:
+    numbers |= _bound(run.config, objective, weights, losses)
+  return numbers
+
+
+def _bound(
+  config: ml_collections.ConfigDict,
+  objective: Objective,
+  weights: Sequence[jax.Array],
+  losses: np.ndarray,
+) -> dict[str, Any]:
+  """Returns the bound of the loss at every epoch, and what it comes from."""
+  norms = [float(jnp.linalg.norm(objective.gradient(w))) for w in weights]
+  constants = rates.Constants(
+    max(rates.smoothness(objective, w) for w in weights[::5]),
+    max(rates.example_smoothness(objective, w) for w in weights[::5]),
+    float(np.min(np.square(norms) / losses)),
+  )
+  rho, size = config.rho, config.batch_size
+  left = rates.contraction(constants, rho, size, config.learning_rate)
+  epochs = np.arange(len(losses))
+  bounds = losses[0] * left ** (epochs * (objective.num_examples // size))
+  return {
+    **constants._asdict(),
+    "eta_star": rates.best_learning_rate(constants, rho, size),
+    "bound_rate": rates.rate(epochs, bounds),
+    "bounds": bounds.tolist(),
+    # The initial loss is on the bound.
+    "bound_margin": float(np.min(np.log2(bounds[1:] / losses[1:]))),
+  }
+
+
+def _networks(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+  """Returns the runs of networks that SAM trained, by what they are."""
+  runs = results[(results["workload"] != FACTORIZATION) & (results["rho"] > 0)]
+  few = runs["batch_size"] == FEW_BATCH
+  titles = runs["workload"].map(findings.TITLES)
+  titles = titles.where(~few, runs["loss"].map(FEW))
+  return dict(iter(runs.groupby(titles, sort=False)))
+
+
+def _rank(results: pd.DataFrame, rank: int, rho: float) -> pd.DataFrame:
+  return results[
+    (results["workload"] == FACTORIZATION)
+    & (results["shape"] == f"rank{rank}")
+    & (results["rho"] == rho)
+  ]
+
+
+def _straight(
+  title: str, runs: pd.DataFrame, paper: str
+) -> list[findings.Record]:
+  """Returns the records of the claims that the loss falls along a line."""
+  words = f"straightness, over seeds; a line if above {STRAIGHT}"
+  ratio = claims.mean(runs, "straightness", words)
+  fit = claims.mean(runs, "line_over_power", "difference of R^2, over seeds")
+  text = f"{title}: the loss falls along a line"
+  verdict = claims.verdict(ratio, above=STRAIGHT)
+  return [
+    claims.claim_record(text, METRIC, paper, ratio, verdict),
+    findings.positive(
+      f"{title}: after the first fifth of the epochs it is rather a line than a"
+      " power of the epoch",
+      METRIC,
+      paper,
+      fit,
+    ),
+  ]
+
+
+def claim(results: pd.DataFrame) -> list[findings.Record]:
+  results = results[results["status"] == "finished"]
+  records = _claim_factorization(results)
+  networks = _networks(results)
+  for title, runs in networks.items():
+    if title == FEW["cross_entropy"]:
+      continue
+    paper = _quote(runs["workload"].iloc[0])
+    text = f"{title}: the rate grows with the number of parameters"
+    slope = claims.slope(runs, findings.SIZE, "rate")
+    records.append(findings.positive(text, METRIC, paper, slope))
+    records += _straight(f"{title}, the largest", _largest(runs), paper)
+  if set(FEW.values()) <= set(networks):
+    squared, entropy = (_largest(networks[title]) for title in FEW.values())
+    words = "difference of straightness, paired over seeds"
+    straighter = claims.difference(squared, entropy, "straightness", words)
+    records.append(
+      findings.positive(
+        f"why: on {NUM_FEW} digits the line of the squared error, which has a"
+        " minimum, is straighter than that of cross-entropy, which has none",
+        METRIC,
+        "not in the paper",
+        straighter,
+      )
+    )
+  return records
+
+
+def _claim_factorization(results: pd.DataFrame) -> list[findings.Record]:
+  four, ten = (_rank(results, rank, RHO) for rank in (4, 10))
+  sam, sgd = (_rank(results, 10, rho) for rho in (LARGE_RHO, 0.0))
+  words = "difference of rate (halvings an epoch), paired over seeds"
+  above_floor = four.assign(rate=four["excess_rate"])
+  paper, no_paper = _quote(FACTORIZATION), "not in the paper"
+  return [
+    findings.positive(
+      f"{TITLE}: the loss of rank 10 falls faster than that of rank 4",
+      METRIC,
+      paper,
+      claims.difference(ten, four, "rate", words),
+    ),
+    findings.positive(
+      f"{TITLE}: and faster than that of rank 4 above its floor",
+      METRIC,
+      no_paper,
+      claims.difference(ten, above_floor, "rate", words),
+    ),
+    *_straight(f"{TITLE}, rank 10", ten, paper),
+    _claim_bound(ten),
+    findings.positive(
+      f"{TITLE}, rank 10: SAM's loss, rho {LARGE_RHO:g}, falls faster than"
+      " SGD's",
+      METRIC,
+      no_paper,
+      claims.difference(sam, sgd, "rate", words),
+    ),
+  ]
+
+
+def _claim_bound(runs: pd.DataFrame) -> findings.Record:
+  """Returns the record of the claim that the loss is below the bound."""
+  names = ("eta_star", "learning_rate", "bound_rate", "rate")
+  middle = runs[[*rates.Constants._fields, *names]].median()
+  constants = ", ".join(f"{k} {middle[k]:.3g}" for k in rates.Constants._fields)
+  below = int((runs["bound_margin"] > 0).sum())
+  falling = int((runs["bound_rate"] > 0).sum())
+  words = "halvings of the loss below the bound, at the nearest epoch"
+  return findings.positive(
+    f"{TITLE}, rank 10, rho {RHO:g}: the loss is below the bound of Theorem H.3"
+    f" at every epoch (in {below} of {len(runs)} seeds; in {falling} the bound"
+    f" falls; medians: {constants}, eta* {middle['eta_star']:.2g}, eta"
+    f" {middle['learning_rate']:.2g}; the bound falls by"
+    f" {middle['bound_rate']:.2g} and the loss by {middle['rate']:.2g} halvings"
+    " an epoch)",
+    METRIC,
+    "Theorems 6.6 and H.3",
+    claims.mean(runs, "bound_margin", words),
+  )
+
+
+def _largest(runs: pd.DataFrame) -> pd.DataFrame:
+  return runs[runs[findings.SIZE] == runs[findings.SIZE].max()]
+
+
+def _quote(workload: str) -> str:
+  """Returns what the paper found in the workload that is most alike."""
+  table = reference.load("6c", _NAMES[findings.nearest(workload)])
+  final = table[table["metric"] == "final_train_loss"]
+  values = ", ".join(f"{x:.2g}" for x in final["value"])
+  sizes = ", ".join(labels.number(n) for n in final[findings.SIZE])
+  return f"Figure 6c: final loss {values} with {sizes} parameters"
+
+
+def figure(results: pd.DataFrame) -> mpl_figure.Figure:
+  results = results[results["status"] == "finished"]
+  networks = _networks(results)
+  entropy = networks.pop(FEW["cross_entropy"], None)
+  titles = [TITLE, *networks]
+  fig, (first, *others) = figures.create(len(titles), titles)
+  four, ten = (_rank(results, rank, RHO) for rank in (4, 10))
+  bounds = {"rank 10": _mean(ten["bounds"])[0]}
+  _draw(first, {"rank 4": four, "rank 10": ten}, bounds)
+  floor = float(_mean(four["loss_floor"])[0])
+  first.axhline(floor, color="0.5", linewidth=1.0, label="floor of rank 4")
+  _draw_paper(first, ten)
+  figures.legend(first)
+  for ax, runs in zip(others, networks.values(), strict=True):
+    _draw(ax, dict(iter(runs.groupby(findings.SIZE))))
+    _draw_paper(ax, runs)
+    if entropy is not None and ax is others[-1]:
+      mean, _ = _mean(entropy["train_losses"])
+      ax.plot(
+        entropy["epochs"].iloc[0],
+        mean,
+        color="0.4",
+        linestyle="--",
+        linewidth=1.2,
+        label="cross-entropy",
+      )
+    figures.legend(ax, "parameters")
+  return fig
+
+
+def _draw(
+  ax: Axes,
+  curves: Mapping[Any, pd.DataFrame],
+  bounds: Mapping[Any, np.ndarray] | None = None,
+) -> None:
+  """Draws geometric means over seeds, and their errors."""
+  means = {name: _mean(runs["train_losses"]) for name, runs in curves.items()}
+  epochs = next(iter(curves.values()))["epochs"].iloc[0]
+  figures.loss_curves(ax, epochs, means, bounds=bounds)
+
+
+def _draw_paper(ax: Axes, runs: pd.DataFrame) -> None:
+  """Draws the paper's initial and final losses, as far as they are known."""
+  workload = runs["workload"].iloc[0]
+  if workload not in _NAMES:
+    return
+  table = reference.load("6c", _NAMES[workload])
+  colors = {line.get_label(): line.get_color() for line in ax.lines}
+  epochs = runs["epochs"].iloc[0]
+  for size, part in table.groupby(findings.SIZE):
+    label = labels.number(size)
+    if workload == FACTORIZATION:
+      label = f"rank {part['size'].iloc[0]}"
+    losses = part["value"].sort_values(ascending=False).to_numpy()
+    ax.plot(
+      [epochs[0], epochs[-1]][-len(losses) :],
+      losses,
+      color=colors.get(label, figures.PAPER),
+      linestyle=":",
+      linewidth=1.0,
+      marker="o",
+      markersize=3.5,
+      label=f"{label}, paper",
+    )
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, losses[-1] / 1.5), max(high, losses[0] * 1.5))
+
+
+def _mean(curves: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+  logs = np.log(np.stack(curves.to_list()))
+  mean = np.exp(logs.mean(0))
+  return mean, mean * logs.std(0, ddof=1) / np.sqrt(len(logs))

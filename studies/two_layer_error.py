@@ -1,0 +1,144 @@
+"""Test error of a wide network: Shin et al. (UAI 2025), Appendix I, Figure 22.
+
+Claim: the test error of a two-layer network, of which SAM trains the first
+layer, falls with its width (Theorem I.1: a width of order 1 / epsilon suffices
+for an error of epsilon). Metric: squared error of the final epoch on the test
+set, with learning rate and rho chosen for each width; SGD, with a learning rate
+of its own, stands beside it.
+
+  laptop: widths 100, 500, 1,000 and 5,000; NUM_EPOCHS epochs on 800 examples;
+    learning rates c / width, since the curvature grows with the width; 5 seeds;
+    chosen by a validation split of 200.
+  paper: widths up to 50,000, 800 epochs on 1,000 examples, learning rates 1e-2
+    to 1e-7 and rho 1e-1 to 1e-5, 3 seeds; chosen on the test set.
+
+The paper says neither what its test error is nor how it chooses from its grids.
+The variance of the targets is about 30.
+"""
+
+from matplotlib import figure as mpl_figure
+import pandas as pd
+
+from studies import cells as cells_lib
+from studies import claims
+from studies import figures
+from studies import findings
+from studies import grids
+from studies import labels
+from studies import reference
+
+PAPER = "Figure 22"
+CLAIM = "the test error of the two-layer network falls with its width"
+WIDTH = "width"
+METRIC = "final_test_loss"
+# Epochs on a laptop, and its learning rates times the width.
+NUM_EPOCHS = 400
+RATES = (1.5, 3.0, 6.0)
+
+
+def _grid(
+  width: int, learning_rates: tuple[float, ...], num_seeds: int
+) -> grids.Grid:
+  return grids.Grid(
+    "two_layer_trigonometric",
+    METRIC,
+    {f"width{width}": {"num_neurons": (width,)}},
+    {"learning_rate": learning_rates, "seed": tuple(range(num_seeds))},
+  )
+
+
+def _small(width: int) -> grids.Grid:
+  rates = tuple(float(f"{c / width:.3g}") for c in RATES)
+  return _grid(width, rates, 5).change(
+    sweep={"rho": (0.0, 1e-3, 1e-2)},
+    fields={
+      "data_seed": -1,
+      "validation_fraction": 0.2,
+      "num_epochs": NUM_EPOCHS,
+      "eval_every_epochs": NUM_EPOCHS,
+    },
+  )
+
+
+presets = {
+  "laptop": tuple(_small(width) for width in (100, 500, 1000, 5000)),
+  "paper": tuple(
+    _grid(width, (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7), 3).change(
+      sweep={"rho": (0.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)}
+    )
+    for width in (100, 500, 1000, 5000, 10_000, 50_000)
+  ),
+}
+
+
+def cells(preset: str) -> list[cells_lib.Cell]:
+  return grids.cells(presets[preset])
+
+
+def tuned(results: pd.DataFrame) -> pd.DataFrame:
+  """Returns the runs at the best settings of each width.
+
+  Those of SGD have its best learning rate; those of SAM, its best pair of
+  learning rate and rho.
+  """
+  by = findings.choose_by(results, METRIC)
+  runs = results.assign(
+    # The pair as one column, since one column is chosen.
+    setting=results.groupby(["learning_rate", "rho"]).ngroup(),
+    width=results["num_neurons"].astype(int),
+  )
+  sides = []
+  for side in (runs[runs["rho"] == 0], runs[runs["rho"] > 0]):
+    best = claims.choose(side, [WIDTH], "setting", by)
+    sides.append(side.merge(best[[WIDTH, "setting"]]))
+  return pd.concat(sides, ignore_index=True)
+
+
+def claim(results: pd.DataFrame) -> list[findings.Record]:
+  runs = tuned(results)
+  gains = findings.gains(runs, [WIDTH], METRIC)
+  paper = _quote()
+  records = []
+  for name, side in (("SAM", "sam"), ("SGD", "base")):
+    table = gains.rename(columns={side: "test_loss"})
+    text = f"two-layer network, {name}: {CLAIM}"
+    slope = claims.slope(table, WIDTH, "test_loss")
+    stated = paper if name == "SAM" else "not reported"
+    records.append(findings.negative(text, METRIC, stated, slope))
+  title = "two-layer network"
+  return [
+    *records,
+    findings.positive(
+      f"{title}: SAM's test error is lower than SGD's, on average over widths",
+      METRIC,
+      "not reported",
+      claims.mean_gain(gains),
+    ),
+    findings.grows(title, METRIC, "not reported", gains, WIDTH),
+  ]
+
+
+def _paper() -> pd.DataFrame:
+  table = reference.load("22", "two_layer")
+  return table.assign(width=table["size"].astype(int), mean=table["value"])
+
+
+def _quote() -> str:
+  values = ", ".join(f"{x:g}" for x in _paper()["value"])
+  widths = ", ".join(map(labels.number, _paper()[WIDTH]))
+  return f"Figure 22: test error {values} at widths {widths}"
+
+
+def figure(results: pd.DataFrame) -> mpl_figure.Figure:
+  titles = ["two-layer network", "what SAM gains"]
+  fig, (errors, gain) = figures.create(2, titles)
+  gains = findings.gains(tuned(results), [WIDTH], METRIC)
+  summary = claims.summary(gains, [WIDTH])
+  figures.pair_curves(errors, summary, METRIC, x=WIDTH)
+  figures.paper_curve(errors, _paper(), x=WIDTH, label="SAM, paper")
+  errors.set_ylabel("test error (squared)")
+  errors.set_ylim(bottom=0)
+  figures.legend(errors)
+  figures.gain_curves(gain, summary, METRIC, x=WIDTH)
+  figures.legend(gain)
+  return fig
