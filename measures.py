@@ -124,7 +124,7 @@ def eigenvalues(point: Point) -> Numbers:
 
 def trace_of_h(point: Point) -> Numbers:
   """The trace of H and its Frobenius norm."""
-  plain, squared = trace.moments(
+  plain, squared = trace.hutchinson(
     point.hvp, point.objective.dim, dtype=point.w.dtype
   )
   norm = trace.frobenius_norm(squared)

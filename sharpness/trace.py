@@ -40,7 +40,7 @@ def _dots(v: jax.Array, product: jax.Array) -> jax.Array:
   return lanczos.inner_products(jnp.stack([v, product]), product[None])[:, 0]
 
 
-def moments(
+def hutchinson(
   matvec: lanczos.MatVec,
   dim: int,
   num_probes: int = 32,
@@ -72,30 +72,6 @@ def moments(
     v = lanczos.random_vector(seed, i, dim, dtype, probe)
     samples[i] = _dots(v, matvec(v))
   return _mean(samples[:, 0]), _mean(samples[:, 1])
-
-
-def hutchinson(
-  matvec: lanczos.MatVec,
-  dim: int,
-  num_probes: int = 32,
-  seed: int = 0,
-  probe: str = "rademacher",
-  dtype: Any = jnp.float32,
-) -> Estimate:
-  """Estimates tr H; see `moments`."""
-  return moments(matvec, dim, num_probes, seed, probe, dtype)[0]
-
-
-def squared_trace(
-  matvec: lanczos.MatVec,
-  dim: int,
-  num_probes: int = 32,
-  seed: int = 0,
-  probe: str = "rademacher",
-  dtype: Any = jnp.float32,
-) -> Estimate:
-  """Estimates tr H^2; see `moments`."""
-  return moments(matvec, dim, num_probes, seed, probe, dtype)[1]
 
 
 def frobenius_norm(squared: Estimate) -> Estimate:
