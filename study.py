@@ -147,6 +147,10 @@ class Training:
     estimates = {}
     for cell in self._todo:
       runs = base.runs(cell.config)
+      if self._is_trained(cell):
+        num_to_measure = len(_to_measure(self.folder(cell)))
+        estimates[cell.name] = self._measure_seconds * num_to_measure
+        continue
       # All that changes the number of examples.
       key = runs[0].dataset, runs[0].validation_fraction
       if key not in datasets:
@@ -156,16 +160,18 @@ class Training:
       ) + self._measure_seconds * len(runs)
     return estimates
 
-  def _is_over(self, cell: cells_lib.Cell) -> bool:
+  def _is_trained(self, cell: cells_lib.Cell) -> bool:
     """Raises `RunError` if the folder of the cell holds another."""
     num_devices = experiment.devices_per_run(
       cell.config, jax.local_device_count()
     )
-    folder = self.folder(cell)
-    result = records.read_result(str(folder), cell.config, num_devices)
-    if result is None or self._measure is None:
-      return result is not None
-    return not _to_measure(folder)
+    folder = str(self.folder(cell))
+    return records.read_result(folder, cell.config, num_devices) is not None
+
+  def _is_over(self, cell: cells_lib.Cell) -> bool:
+    return self._is_trained(cell) and not (
+      self._measure and _to_measure(self.folder(cell))
+    )
 
   def train(self) -> int:
     """Trains; returns the exit code, 0 if all is over."""
