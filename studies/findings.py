@@ -23,6 +23,7 @@ TITLES = {
   "mlp_mnist": "MLP on MNIST",
   "resnet_cifar": "ResNet-18 on CIFAR-10",
   "resnet_imagenet": "ResNet-50 on ImageNet",
+  "vgg_cifar": "VGG-11 on CIFAR-10",
 }
 # What `reference` calls the workloads that are the paper's.
 _PAPER_NAMES = {

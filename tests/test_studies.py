@@ -71,6 +71,10 @@ def gain_by_microbatch(t, size, sign, epoch):
   return 0.05 - sign * 0.01 * np.log2(t["microbatch_size"].clip(16) / 16)
 
 
+def gain_by_alpha(t, size, sign, epoch):
+  return -sign * 0.01 * np.log10(t["lazy_alpha"]) * (1 + 10 * t["rho"])
+
+
 GAINS = {
   "width": gain_by_size,
   "optimal_rho": gain_by_rho,
@@ -81,6 +85,7 @@ GAINS = {
   "twice_the_epochs": gain_of_epochs,
   "early_stopping": gain_by_epoch,
   "m_sharpness": gain_by_microbatch,
+  "linearized": gain_by_alpha,
 }
 
 
@@ -122,14 +127,38 @@ def losses_by_size(t, size, sign):
   }
 
 
+def constants_by_size(t, size, sign):
+  constant = 2 ** (-sign * size) * (1 + 0.01 * t["seed"])
+  curve = [[x, x / 2] for x in constant]
+  return {
+    "late_smoothness": constant,
+    "late_pl_constant": 1 / constant,
+    "late_pl_constant_over_loss": 1 / constant,
+    "epochs": [[1, 2]] * len(t),
+    "smoothness": curve,
+    "pl_constant": curve,
+  }
+
+
+def distance_by_alpha(t, size, sign):
+  apart = (1 + 0.1 * t["seed"] + 10 * t["rho"]) / t["lazy_alpha"]
+  return {
+    "activation_stability": 1 - 0.1 * apart,
+    "tangent_distance": apart,
+    "weight_change": apart,
+  }
+
+
 MEASURED = {
   "convergence": losses_by_size,
   "hessian": curvature_by_rho,
+  "linearized": distance_by_alpha,
   "perturbation_size": perturbation_by_size,
+  "smoothness": constants_by_size,
 }
 PRESETS = [
   (name, preset)
-  for name in (*GAINS, *MEASURED, "two_layer_error")
+  for name in dict.fromkeys((*GAINS, *MEASURED, "two_layer_error"))
   for preset in ("laptop", "paper")
 ]
 
@@ -228,7 +257,7 @@ def test_claim_and_figure(name, preset, table):
     assert ax.get_ylabel()
     assert ax.get_legend()
   if preset == "laptop":
-    if name in (*GAINS, "perturbation_size"):
+    if runs["label_noise"].any():
       rate = 50 if name == "label_noise" else 25
       assert f"{rate} % label noise" in first["claim"]
     false = study.claim(with_metrics(runs, name, -1))

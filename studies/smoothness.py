@@ -1,0 +1,228 @@
+"""Smoothness and PL constant: Shin et al. (UAI 2025), Appendix F, Figure 21.
+
+Claim: late in training by SAM, the loss f of a larger network is smoother and
+its Polyak-Lojasiewicz (PL) constant larger. Metric: estimates of both along the
+step v from the weights x after an epoch to those after the next,
+
+  beta = max ||grad f(x + g v) - grad f(x)|| / ||g v||,
+  alpha = min ||grad f(x + g v)||^2 / f(x + g v),  g = 0.1, 0.2, ..., 1,
+
+of the loss of the whole training set, averaged over the last tenth of the
+epochs.
+
+  laptop: MLPs [w, w], w = 16, 64, 256, on digits, 10 seeds; ResNet-18, 2, 4 and
+    8 filters, on digits, 25 epochs, 3 seeds. rho is that of the workload.
+  paper: ResNet-18, 16, 32 and 64 filters, on CIFAR-10, 3 seeds, with the
+    paper's best rho. The snapshots of 200 epochs take 36 GB of disk; to measure
+    takes 0.8 times what to train does.
+
+Before the last tenth, only every eighth of the epochs is measured, for the
+figure; the paper measures all. BatchNorm takes the statistics of the batch, as
+in training, so that f depends on nothing but the weights.
+
+Cross-entropy has no PL constant: where it is small its gradient is about as
+small, so alpha falls with f, which ends lower in a larger network. So alpha / f
+is measured, too; and alpha of the squared error, which does have one wherever
+the tangent kernel has full rank, as it can on few digits (`FEW`).
+"""
+
+from typing import Any
+
+import jax
+from matplotlib import figure as mpl_figure
+import numpy as np
+import pandas as pd
+
+from sharpness import smoothness
+import snapshots
+from studies import cells as cells_lib
+from studies import claims
+from studies import figures
+from studies import findings
+from studies import grids
+from studies import labels
+from studies import panels
+from studies import reference
+import trained
+
+PAPER = "Figure 21"
+CLAIM = (
+  "late in training by SAM, a larger network is smoother and has a larger PL"
+  " constant"
+)
+SIZE = findings.SIZE
+BETA, ALPHA = "smoothness", "pl_constant"
+RELATIVE = "late_pl_constant_over_loss"
+LATE = 0.1
+NUM_EARLY = 8
+MEASURE_SECONDS = 4.0
+# Of 1,437 digits, those that are not held out.
+NUM_FEW = 72
+FEW = f"MLP on {NUM_FEW} digits, squared error"
+
+_TICKS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
+
+# SAM alone, with the rho of the config.
+_SAM = {"rho": (), "label_noise": ()}
+_MLP = grids.DIGITS_MLP.change(
+  shapes=grids.widths(16, 64, 256),
+  sweep=_SAM,
+  fields={"snapshot_every_epochs": 1},
+)
+presets = {
+  "laptop": (
+    _MLP,
+    grids.DIGITS_RESNET.change(
+      sweep=_SAM, fields={"snapshot_every_epochs": 1, "eval_every_epochs": 25}
+    ),
+    _MLP.change(
+      shapes={f"{name}-few": shape for name, shape in _MLP.shapes.items()},
+      fields={
+        "validation_fraction": 0.95,
+        "batch_size": 24,
+        "loss": "squared_error",
+        "learning_rate": 0.05,
+        "rho": 0.05,
+        "weight_decay": 0.0,
+      },
+    ),
+  ),
+  "paper": (
+    grids.CIFAR_RESNET.change(
+      shapes={
+        name: {**shape, "rho": rho}
+        for (name, shape), rho in zip(
+          grids.resnets(16, 32, 64).items(), (0.1, 0.1, 0.2), strict=True
+        )
+      },
+      sweep=_SAM,
+      fields={"snapshot_every_epochs": 1},
+    ),
+  ),
+}
+
+
+def cells(preset: str) -> list[cells_lib.Cell]:
+  return grids.cells(presets[preset])
+
+
+def measure(run: trained.Run) -> dict[str, Any]:
+  objective = run.objective(
+    batch_statistics="batch_stats" in run.weights["model_state"]
+  )
+  ends = snapshots.steps(run.folder)
+  num_epochs = len(ends) - 1
+
+  def weights(epoch: int) -> jax.Array:
+    return objective.flatten(run.snapshot(ends[epoch]).weights["params"])
+
+  num_late = max(1, round(LATE * num_epochs))
+  early = range(0, num_epochs - num_late, max(1, num_epochs // NUM_EARLY))
+  steps = [*early, *range(num_epochs - num_late, num_epochs)]
+  found = [
+    smoothness.along_step(objective, weights(i), weights(i + 1)) for i in steps
+  ]
+  betas, alphas = np.array(found).T
+  losses = [float(objective.value(weights(i + 1))) for i in steps[-num_late:]]
+  return {
+    f"late_{BETA}": float(betas[-num_late:].mean()),
+    f"late_{ALPHA}": float(alphas[-num_late:].mean()),
+    RELATIVE: float(np.mean(alphas[-num_late:] / losses)),
+    "late_loss": float(np.mean(losses)),
+    # After the step.
+    "epochs": [i + 1 for i in steps],
+    BETA: betas.tolist(),
+    ALPHA: alphas.tolist(),
+  }
+
+
+def _conditions(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+  """Returns the runs by workload; those with few digits last."""
+  results = results[results["status"] == "finished"]
+  few = results["loss"] == "squared_error"
+  found = findings.by_title(results[~few])
+  return found | ({FEW: results[few]} if few.any() else {})
+
+
+def claim(results: pd.DataFrame) -> list[findings.Record]:
+  conditions = _conditions(results)
+  few = conditions.pop(FEW, None)
+  records = []
+  for title, runs in conditions.items():
+    records += [
+      findings.negative(
+        f"{title}: a larger network is smoother",
+        f"late_{BETA}",
+        _quote(BETA),
+        claims.slope(runs, SIZE, f"late_{BETA}"),
+      ),
+      findings.positive(
+        f"{title}: a larger network has a larger PL constant",
+        f"late_{ALPHA}",
+        _quote(ALPHA),
+        claims.slope(runs, SIZE, f"late_{ALPHA}"),
+      ),
+      findings.positive(
+        f"{title}: why: in relation to the loss it is larger, but the loss is"
+        " lower",
+        RELATIVE,
+        "not reported",
+        claims.slope(runs, SIZE, RELATIVE),
+      ),
+    ]
+  if few is not None:
+    text = f"{FEW}: why: where the loss has a PL constant, it grows with size"
+    slope = claims.slope(few, SIZE, f"late_{ALPHA}")
+    records.append(
+      findings.positive(text, f"late_{ALPHA}", "not in the paper", slope)
+    )
+  return records
+
+
+def _paper(name: str) -> pd.DataFrame:
+  table = reference.load("21", "cifar10_resnet18")
+  return table[table["metric"] == f"late_{name}"]
+
+
+def _quote(name: str) -> str:
+  """Returns what the paper found, in words."""
+  table = _paper(name)
+  values = ", ".join(f"{x:g}" for x in table["value"])
+  sizes = ", ".join(map(labels.number, table[SIZE]))
+  return f"Figure 21, ResNet-18 on CIFAR-10: {values} with {sizes} parameters"
+
+
+def figure(results: pd.DataFrame) -> mpl_figure.Figure:
+  conditions = _conditions(results)
+  late = pd.concat([runs.assign(of=of) for of, runs in conditions.items()])
+  conditions.pop(FEW, None)
+  titles = [*conditions, "last tenth of the epochs"]
+  fig, axes = figures.create(2 * len(titles), 2 * titles)
+  for name, label, row in (
+    (BETA, "smoothness beta", axes[: len(titles)]),
+    (ALPHA, "PL constant alpha", axes[len(titles) :]),
+  ):
+    for ax, runs in zip(row, conditions.values(), strict=False):
+      epochs = runs["epochs"].iloc[0]
+      figures.loss_curves(ax, epochs, _curves(runs, name), y_label=label)
+      figures.log_y_axis(ax, _TICKS)
+      figures.legend(ax, "parameters")
+    panels.measured_curves(row[-1], late, f"late_{name}", by="of")
+    figures.paper_curve(
+      row[-1], _paper(name), "value", label="ResNet-18 on CIFAR-10, paper"
+    )
+    figures.log_y_axis(row[-1], _TICKS)
+    row[-1].set_ylabel(label)
+    figures.legend(row[-1])
+  return fig
+
+
+def _curves(
+  runs: pd.DataFrame, name: str
+) -> dict[float, tuple[np.ndarray, np.ndarray]]:
+  """Returns means over seeds and standard errors, by the size."""
+  curves = {}
+  for size, part in runs.groupby(SIZE):
+    table = pd.DataFrame(part[name].to_list())
+    curves[size] = table.mean().to_numpy(), table.sem().to_numpy()
+  return curves
