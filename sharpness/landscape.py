@@ -105,28 +105,6 @@ def interpolate(
   )
 
 
-def loss_barrier(
-  fractions: Sequence[float] | np.ndarray, losses: Sequence[float] | np.ndarray
-) -> float:
-  """Returns how far the loss rises above the straight line between its ends.
-
-  Entezari et al. (2022): max over t of L(t) - ((1 - t) L(0) + t L(1)), in
-  units of the loss; 0 if it rises nowhere.
-
-  Args:
-    fractions: t, [A], with 0 and 1 among them.
-    losses: L, as `interpolate` returns it, [A].
-
-  Raises:
-    ValueError: 0 or 1 is missing.
-  """
-  t, values = np.asarray(fractions, float), np.asarray(losses, float)
-  if not (np.any(t == 0) and np.any(t == 1)):
-    raise ValueError("a barrier needs the losses at both ends, t = 0 and 1")
-  start, end = values[t == 0][0], values[t == 1][0]
-  return float(np.max(values - ((1 - t) * start + t * end)))
-
-
 def _losses(objective: Objective, weights: Iterator[jax.Array]) -> np.ndarray:
   # Each is waited for, so that only one point is in memory.
   return np.array([float(objective.value(w)) for w in weights])

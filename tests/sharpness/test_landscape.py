@@ -107,16 +107,6 @@ def test_offsets_keep_the_precision_of_the_weights():
   assert set(seen) == {np.dtype("float32")}
 
 
-def test_loss_barrier():
-  t = [0.0, 0.25, 0.5, 1.0]
-  assert landscape.loss_barrier(t, [1.0, 2.0, 1.5, 3.0]) == 0.5
-  assert landscape.loss_barrier(t, [1.0, 0.0, 0.0, 3.0]) == 0.0
-  # The ends are where t says, not where they are stored.
-  assert landscape.loss_barrier(t[::-1], [3.0, 1.5, 2.0, 1.0]) == 0.5
-  with pytest.raises(ValueError, match="both ends"):
-    landscape.loss_barrier(t[1:], [2.0, 1.5, 3.0])
-
-
 @pytest.mark.parametrize("about", ["mean", "last"])
 def test_principal_plane_is_that_of_an_svd(about, monkeypatch):
   monkeypatch.setattr(landscape, "_CHUNK", 7)
