@@ -11,8 +11,8 @@ UV ?= uv
 DEMO_FLAGS ?=
 TEST_FLAGS ?=
 
-# Tests of one file share what they compile.
-PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# Tests share what they compile.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 VENV := .venv
 RUN := $(VENV)/bin/python

@@ -11,13 +11,28 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import jax
+import pytest
+
+from models import resnet
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # As experiment.py sets it, also where nothing imports that.
 jax.config.update("jax_threefry_partitionable", False)
 
-# Tests compile the same programs again and again, if only to initialize.
-_cache = tempfile.mkdtemp(prefix="jax-cache-")
-atexit.register(shutil.rmtree, _cache, ignore_errors=True)
-jax.config.update("jax_compilation_cache_dir", _cache)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+# Tests compile the same programs again and again, if only to initialize; also
+# those of other processes, which inherit the folder.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+  _cache = tempfile.mkdtemp(prefix="jax-cache-")
+  atexit.register(shutil.rmtree, _cache, ignore_errors=True)
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
+jax.config.update(
+  "jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"]
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture
+def short_resnets(monkeypatch):
+  """ResNets of two stages, which compile in half the time."""
+  for variant in resnet.STAGES:
+    monkeypatch.setitem(resnet.STAGES, variant, (1, 1))

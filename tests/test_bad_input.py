@@ -44,7 +44,6 @@ def snapshot(folder: pathlib.Path) -> dict[str, int]:
 @pytest.fixture(scope="session")
 def start(tmp_path_factory) -> Callable[..., Outcome]:
   """Starts main.py; with `jax=False`, it must not even import JAX."""
-  cache = tmp_path_factory.mktemp("cache")
   no_jax = tmp_path_factory.mktemp("no_jax")
   for name in ("jax", "numpy", "tensorflow"):
     (no_jax / f"{name}.py").write_text("raise RuntimeError('imported')\n")
@@ -56,7 +55,6 @@ def start(tmp_path_factory) -> Callable[..., Outcome]:
       "JAX_LOG_COMPILES": "1",
       "JAX_PLATFORMS": "cpu",
       "PYTHONPATH": "" if jax else str(no_jax),
-      "XDG_CACHE_HOME": str(cache),
       "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }
     done = subprocess.run(

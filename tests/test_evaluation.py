@@ -8,6 +8,8 @@ import pytest
 import evaluation
 from tests import helpers
 
+pytestmark = pytest.mark.usefixtures("short_resnets")
+
 NUM_TEST = 37
 
 
@@ -19,7 +21,6 @@ def test_every_example_counts_once(eval_batch_size, num_devices):
   c = helpers.config(
     model="resnet18",
     num_filters=2,
-    blocks_per_stage=1,
     batch_size=16,
     label_smoothing=0.5,
     eval_batch_size=eval_batch_size,

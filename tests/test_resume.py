@@ -13,7 +13,6 @@ import sys
 import time
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -101,23 +100,6 @@ def _snapshot(path: pathlib.Path):
     for p in path.rglob("*")
     if p.is_file()
   }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-  """Runs of this file compile once, as those of a user do."""
-  path = tmp_path_factory.mktemp("cache")
-  settings = {
-    "jax_compilation_cache_dir": str(path),
-    "jax_persistent_cache_min_compile_time_secs": 0.1,
-  }
-  before = {name: getattr(jax.config, name) for name in settings}
-  for values in (settings, before):
-    for name, value in values.items():
-      jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    if values is settings:
-      yield path
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +305,7 @@ def _check_evaluations(workdir, metric, better):
 
 # --- weights of another run --------------------------------------------------
 
-RESNET = {"model": "resnet18", "num_filters": 2}
+RESNET = {"model": "resnet18", "num_filters": 2, "blocks_per_stage": 1}
 PRUNED = {"sparsity": 0.5, "pruner": "magnitude"}
 
 
@@ -383,6 +365,7 @@ def test_resumes_without_the_run_it_started_from(reference, tmp_path):
 RESNET_FLAGS = (
   "--config=configs/resnet_digits.py",
   "--config.num_filters=2",
+  "--config.blocks_per_stage=1",
   "--config.optimizer=sgd",
   "--config.validation_fraction=0",
   "--config.num_epochs=2",  # 22 steps.
@@ -415,7 +398,6 @@ class Program:
     self,
     flags: tuple[str, ...],
     workdir: pathlib.Path,
-    cache: pathlib.Path,
     *,
     tensorboard: bool = True,
   ):
@@ -423,10 +405,7 @@ class Program:
     main = ("main.py",) if tensorboard else ("-c", WITHOUT_TENSORBOARD)
     self._args = [*main, *flags, f"--workdir={workdir}"]
     # One device, as most users have.
-    self._env = os.environ | {
-      "JAX_COMPILATION_CACHE_DIR": str(cache),
-      "XLA_FLAGS": "",
-    }
+    self._env = os.environ | {"XLA_FLAGS": ""}
 
   def _start(self, *flags: str, python: tuple[str, ...] = ()):
     return subprocess.Popen(
@@ -506,17 +485,17 @@ def chance():
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, cache):
+def finished(tmp_path_factory):
   """The program after an uninterrupted run."""
   workdir = tmp_path_factory.mktemp("finished")
-  program = Program(MLP_FLAGS, workdir, cache)
+  program = Program(MLP_FLAGS, workdir)
   assert program.run()[::2] == (0, [])
   return program
 
 
-def test_killed_convolutional_run(tmp_path, cache, chance):
+def test_killed_convolutional_run(tmp_path, chance):
   uninterrupted, program = (
-    Program(RESNET_FLAGS, tmp_path / name, cache, tensorboard=False)
+    Program(RESNET_FLAGS, tmp_path / name, tensorboard=False)
     for name in ("uninterrupted", "killed")
   )
   assert uninterrupted.run()[::2] == (0, [])
@@ -528,9 +507,9 @@ def test_killed_convolutional_run(tmp_path, cache, chance):
   _assert_same_run(program.workdir, uninterrupted.workdir)
 
 
-def test_killed_again_and_again(tmp_path, cache, chance, finished):
+def test_killed_again_and_again(tmp_path, chance, finished):
   """While it saves; then stopped twice, and then damaged."""
-  program = Program(MLP_FLAGS, tmp_path, cache, tensorboard=False)
+  program = Program(MLP_FLAGS, tmp_path, tensorboard=False)
   steps = sorted(chance.sample(range(40, 150), 2))
   print(f"SIGINT and SIGTERM after steps {steps}")
 
@@ -584,9 +563,9 @@ def test_evaluates_the_best_checkpoint(finished):
   assert evaluated.keys() >= {"step", "validation_loss", "test_accuracy"}
 
 
-def test_diverged_program(tmp_path, cache):
+def test_diverged_program(tmp_path):
   flags = (*MLP_FLAGS, "--config.learning_rate=1e12")
-  program = Program(flags, tmp_path, cache, tensorboard=False)
+  program = Program(flags, tmp_path, tensorboard=False)
   code, _, err = program.run()
   diverged = _read_result(tmp_path)["diverged"]
   line = "diverged: {metric} is not finite at step {step}".format(**diverged)

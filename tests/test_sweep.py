@@ -16,8 +16,10 @@ from tests import helpers
 import train
 import trainer as trainer_lib
 
+pytestmark = pytest.mark.usefixtures("short_resnets")
+
 MLP = {"model": "mlp", "num_neurons": (16, 8)}
-RESNET = {"model": "resnet18", "num_filters": 2, "blocks_per_stage": 1}
+RESNET = {"model": "resnet18", "num_filters": 2}
 
 
 def _config(sweep, **fields):

@@ -13,8 +13,10 @@ import metrics
 from tests import helpers
 import train
 
+pytestmark = pytest.mark.usefixtures("short_resnets")
+
 MLP = {"model": "mlp", "num_neurons": (16, 8)}
-RESNET = {"model": "resnet18", "num_filters": 2, "blocks_per_stage": 1}
+RESNET = {"model": "resnet18", "num_filters": 2}
 
 
 def _config(**fields):

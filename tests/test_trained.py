@@ -22,7 +22,9 @@ from tests import helpers
 import train
 import trained
 
-RESNET = {"model": "resnet18", "num_filters": 1, "blocks_per_stage": 1}
+RESNET = {"model": "resnet18", "num_filters": 1}
+pytestmark = pytest.mark.usefixtures("short_resnets")
+
 MLP = {"model": "mlp", "num_neurons": (6,)}
 
 

@@ -9,6 +9,8 @@ import records
 from tests import tfds_fixtures
 import train
 
+pytestmark = pytest.mark.usefixtures("short_resnets")
+
 CONFIGS = {
   path.stem
   for path in pathlib.Path("configs").glob("*.py")
@@ -23,20 +25,10 @@ SMALL = {
 }
 FIELDS = {
   "mlp_digits": {"num_epochs": 4, "log_every_steps": 9},
-  "resnet_digits": {
-    "num_epochs": 4,
-    "num_filters": 4,
-    "log_every_steps": 9,
-    "blocks_per_stage": 1,
-  },
+  "resnet_digits": {"num_epochs": 4, "num_filters": 8, "log_every_steps": 9},
   "mlp_teacher_student": {"num_epochs": 2, "num_neurons": (100,)},
   "mlp_mnist": {**SMALL, "num_epochs": 6, "validation_fraction": 0.1},
-  "resnet_cifar": {
-    **SMALL,
-    "num_epochs": 6,
-    "num_filters": 2,
-    "blocks_per_stage": 1,
-  },
+  "resnet_cifar": {**SMALL, "num_epochs": 6, "num_filters": 2},
   "vgg_digits": {
     "num_epochs": 12,
     "log_every_steps": 9,
@@ -51,7 +43,6 @@ FIELDS = {
     "num_train_steps": 12,
     "batch_size": 8,
     "num_filters": 2,
-    "blocks_per_stage": 1,
     "warmup_steps": 2,
   },
 }
