@@ -31,6 +31,8 @@ REGRESSION_DATASETS = (
   "matrix_factorization",
   "trigonometric",
 )
+# Two classes, told by the sign of one output; generated.
+BINARY_DATASETS = ("signal_noise",)
 STREAMED_DATASETS = ("imagenet2012",)
 RESNETS = ("resnet18", "resnet50")
 # They need images. On CPU, XLA runs them slowly in loops and under vmap.
@@ -149,6 +151,7 @@ def _is_int(value: Any) -> bool:
 _SAM = {"optimizer": ("sam",)}
 _ADAM = {"base": ("adam", "adamw")}
 _TEACHER = {"dataset": ("teacher_student",)}
+_SIGNAL = {"dataset": ("signal_noise",)}
 _TWO_LAYER = {"model": ("two_layer",)}
 _PRUNED = {"sparsity": _Positive()}
 # What a sweep can list values of, in the order of its product.
@@ -169,8 +172,9 @@ FIELDS: dict[str, Field] = {
     "digits",
     "data set; 'digits' comes with scikit-learn, those without class labels"
     " ('teacher_student', 'regression_1d', 'matrix_factorization',"
-    " 'trigonometric') are generated, the others are read through TFDS",
-    choices=IMAGE_DATASETS + REGRESSION_DATASETS,
+    " 'trigonometric') and those with two ('signal_noise') are generated, the"
+    " others are read through TFDS",
+    choices=IMAGE_DATASETS + REGRESSION_DATASETS + BINARY_DATASETS,
   ),
   "validation_fraction": Field(
     0.0,
@@ -219,6 +223,33 @@ FIELDS: dict[str, Field] = {
     "standard deviation of the Gaussian noise on the teacher's targets",
     minimum=0.0,
     read_if=_TEACHER,
+  ),
+  "input_dim": Field(
+    1000,
+    "dimension d of an input, or of a patch of it",
+    minimum=1,
+    read_if={"dataset": BINARY_DATASETS},
+  ),
+  "num_train": Field(
+    20,
+    "training examples that are generated",
+    minimum=1,
+    read_if={"dataset": BINARY_DATASETS},
+  ),
+  "num_patches": Field(
+    2,
+    "patches P of an input: one of signal, all others the same noise",
+    minimum=2,
+    read_if=_SIGNAL,
+  ),
+  "signal_norm": Field(
+    5.0, "norm ||mu|| of the signal", minimum=0.0, read_if=_SIGNAL
+  ),
+  "noise_scale": Field(
+    1.0,
+    "standard deviation sigma_p of each coordinate of the noise",
+    minimum=0.0,
+    read_if=_SIGNAL,
   ),
   "cache": Field(
     False,
@@ -297,12 +328,14 @@ FIELDS: dict[str, Field] = {
   "loss": Field(
     "cross_entropy",
     "loss function; 'squared_error' is summed over outputs, without a factor"
-    " 1/2, against one-hot targets for class labels",
-    choices=("cross_entropy", "squared_error"),
+    " 1/2, against one-hot targets for class labels; with one output for two"
+    " classes, the targets are -1 and +1, and 'logistic' is ln(1 + e^(-y f))",
+    choices=("cross_entropy", "squared_error", "logistic"),
   ),
   "label_smoothing": Field(
     0.0,
-    "mass that is moved from the label to the uniform distribution",
+    "mass that is moved from the label to the uniform distribution; with"
+    " 'logistic', to the other class",
     minimum=0.0,
     below=1.0,
   ),
@@ -710,6 +743,7 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
   """Yields (whether the config has it, the error line)."""
   sam = c.optimizer == "sam"
   regression = c.dataset in REGRESSION_DATASETS
+  binary = c.dataset in BINARY_DATASETS
   yield (
     sam and c.rho <= 0 and not c.sweep.rho,
     f"config.rho={c.rho}: must be > 0 with config.optimizer='sam'"
@@ -782,11 +816,46 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     f"config.num_neurons={tuple(c.num_neurons)!r}: must have one entry, such as"
     " \"(100,)\", with config.model='two_layer', which has one hidden layer",
   )
+  yield (
+    binary and c.loss == "cross_entropy",
+    "config.loss='cross_entropy': must be 'logistic' or 'squared_error' with"
+    f" config.dataset={c.dataset!r}, where one output stands for two classes",
+  )
+  yield (
+    c.loss == "logistic" and not binary and not regression,
+    "config.loss='logistic': must be 'cross_entropy' or 'squared_error' with"
+    f" config.dataset={c.dataset!r}, which has an output for each class",
+  )
+  yield (
+    binary and c.loss == "squared_error" and c.label_smoothing > 0,
+    f"config.label_smoothing={c.label_smoothing}: must be 0 with"
+    f" config.loss='squared_error' and config.dataset={c.dataset!r}",
+  )
+  yield (
+    c.loss == "logistic" and c.label_smoothing >= 0.5,
+    f"config.label_smoothing={c.label_smoothing}: must be < 0.5 with"
+    " config.loss='logistic', where the label is to stay the likelier class",
+  )
+  yield (
+    binary and c.augment,
+    f"config.augment=True: must be False with config.dataset={c.dataset!r},"
+    " which has no images",
+  )
+  yield (
+    binary and c.model in CONVOLUTIONAL_MODELS,
+    f"config.model={c.model!r}: must be another one with"
+    f" config.dataset={c.dataset!r}, which has no images",
+  )
   lazy = c.lazy_alpha > 0
   yield (
     lazy and c.loss != "squared_error",
     f"config.lazy_alpha={c.lazy_alpha}: must be 0 with config.loss={c.loss!r};"
     " lazy training needs config.loss='squared_error'",
+  )
+  yield (
+    lazy and binary,
+    f"config.lazy_alpha={c.lazy_alpha}: must be 0 with"
+    f" config.dataset={c.dataset!r}, which has no one-hot targets",
   )
   yield (
     lazy and regression,

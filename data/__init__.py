@@ -9,6 +9,7 @@ from data import digits
 from data import label_noise
 from data import matrix_factorization
 from data import regression_1d
+from data import signal_noise
 from data import teacher_student
 from data import tfds_images
 from data import trigonometric
@@ -21,6 +22,7 @@ _OFFLINE = {
   "regression_1d": regression_1d.load,
   "matrix_factorization": matrix_factorization.load,
   "trigonometric": trigonometric.load,
+  "signal_noise": signal_noise.load,
 }
 
 

@@ -248,6 +248,7 @@ def test_out_of_range(refused, name, value):
 # --- fields that contradict each other ----------------------------------------
 
 TEACHER = {"dataset": "teacher_student", "loss": "squared_error"}
+SIGNS = {"dataset": "signal_noise", "loss": "squared_error"}
 # One case a rule, in the order of the rules: the wrong field and its value, the
 # other fields, and what the line says is allowed.
 CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
@@ -276,7 +277,24 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
   ("augment", True, TEACHER, "must be False"),
   ("model", "vgg11", TEACHER, "must be 'mlp' or 'two_layer'"),
   ("num_neurons", (3, 2), {"model": "two_layer"}, "must have one entry"),
+  (
+    "loss",
+    "cross_entropy",
+    {"dataset": "signal_noise"},
+    "must be 'logistic' or 'squared_error' with config.dataset='signal_noise'",
+  ),
+  ("loss", "logistic", {}, "must be 'cross_entropy' or 'squared_error'"),
+  ("label_smoothing", 0.1, SIGNS, "must be 0"),
+  (
+    "label_smoothing",
+    0.5,
+    {"dataset": "signal_noise", "loss": "logistic"},
+    "must be < 0.5",
+  ),
+  ("augment", True, SIGNS, "must be False"),
+  ("model", "vgg11", SIGNS, "must be another one"),
   ("lazy_alpha", 1.0, {}, "must be 0 with config.loss='cross_entropy'"),
+  ("lazy_alpha", 1.0, SIGNS, "which has no one-hot targets"),
   ("lazy_alpha", 1.0, TEACHER, "must be 0 with config.dataset="),
   (
     "lazy_alpha",

@@ -9,6 +9,7 @@ from data import augment
 from data import dataset as dataset_lib
 from data import label_noise
 from data import pipeline
+from data import signal_noise
 from data import trigonometric
 from tests import helpers
 
@@ -208,3 +209,39 @@ def test_trigonometric():
     )
   x = splits["test"].inputs
   np.testing.assert_allclose(x.T @ x / len(x), np.eye(4) / 4, atol=0.02)
+
+
+def test_signal_noise():
+  """One patch is the signal of the class, the others are one noise."""
+  fields = {
+    "dataset": "signal_noise",
+    "loss": "logistic",
+    "input_dim": 40,
+    "num_train": 500,
+    "num_patches": 3,
+    "signal_norm": 4.0,
+    "noise_scale": 2.0,
+  }
+  c = helpers.config(**fields)
+  dataset = data.load(c)
+  assert dataset.splits["test"].num_examples == signal_noise.NUM_TEST
+  inputs, labels = (
+    dataset.splits["train"].inputs,
+    dataset.splits["train"].targets,
+  )
+  signal = np.zeros(40)
+  places = []
+  for x, label in zip(inputs, labels, strict=True):
+    signal[0] = 4 * (2 * label - 1)
+    (place,) = np.flatnonzero((x == signal).all(1))
+    places.append(place)
+    first, second = np.delete(x, place, axis=0)
+    np.testing.assert_array_equal(first, second)
+    assert abs(np.std(first) - 2) < 1.2
+  # Of 500 draws, the standard error is .022 and .021.
+  assert abs(np.mean(labels) - 1 / 2) < 0.1
+  np.testing.assert_allclose(np.bincount(places) / 500, 1 / 3, atol=0.1)
+  flipped = data.load(helpers.config(**fields, label_noise=0.1))
+  wrong = flipped.splits["train"].targets != labels
+  assert wrong.sum() == 50
+  np.testing.assert_array_equal(flipped.splits["train"].inputs, inputs)
