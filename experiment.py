@@ -64,6 +64,15 @@ class Experiment:
     return len(self.devices)
 
   @property
+  def sync_axis(self) -> str | None:
+    """The axis over which devices share what they find; None: there is one.
+
+    XLA keeps the collectives of a single device, and on a CPU they take longer
+    than a small step.
+    """
+    return AXIS if self.num_devices > 1 else None
+
+  @property
   def is_stacked(self) -> bool:
     """Whether state, metrics and data have a leading axis of runs."""
     return len(self.runs) > 1

@@ -73,14 +73,16 @@ def train_step(
       ascent_steps=c.ascent_steps,
       microbatch_size=c.microbatch_size or None,
       merge_aux=losses.merge_microbatches,
-      sync_axis=AXIS if c.sync_perturbation else None,
+      sync_axis=exp.sync_axis if c.sync_perturbation else None,
     )
     (_, aux), grads = grad_fn(state.params, batch, state.hparams["rho"])
   else:
     plain_grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
     (_, aux), grads = plain_grad_fn(state.params, batch)
 
-  grads, changed = jax.lax.pmean((grads, aux["model_state"]), AXIS)
+  changed = aux["model_state"]
+  if exp.sync_axis:
+    grads, changed = jax.lax.pmean((grads, changed), exp.sync_axis)
   learning_rate = state.hparams["learning_rate"]
   updates, opt_state = exp.optimizer.update(
     grads,
@@ -89,8 +91,9 @@ def train_step(
     learning_rate=learning_rate,
     weight_decay=state.hparams["weight_decay"],
   )
-  metrics = exp.train_metrics.gather_from_model_output(
-    axis_name=AXIS,
+  metrics = metrics_lib.of_batch(
+    exp.train_metrics,
+    exp.sync_axis,
     **aux["per_example"],
     gradient_norm=sam.global_norm(grads),
     perturbed_loss=aux.get("perturbed_loss"),

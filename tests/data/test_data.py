@@ -45,13 +45,15 @@ def test_test_digits_depend_on_the_data_seed_alone():
 
 
 def test_epochs_are_permutations_keyed_by_seed_and_epoch():
-  orders = {
-    (seed, epoch): pipeline.epoch_order(seed, epoch, 100)
-    for seed in (0, 1)
-    for epoch in (0, 1, 2)
-  }
-  for order in orders.values():
-    np.testing.assert_array_equal(np.sort(order), np.arange(100))
+  orders = {}
+  for seed in (0, 1):
+    order_of = pipeline.EpochOrders(seed, 100)
+    for epoch in (0, 2, 1):
+      orders[seed, epoch] = order = order_of(epoch)
+      bits = np.random.Philox(key=seed, counter=[0, 0, 0, epoch])
+      want = np.random.Generator(bits).permutation(100)
+      np.testing.assert_array_equal(order, want)
+      np.testing.assert_array_equal(np.sort(order), np.arange(100))
   distinct = {tuple(order) for order in orders.values()}
   assert len(distinct) == len(orders)
 
@@ -62,9 +64,9 @@ def test_feed_drops_the_last_partial_batch_and_rebuilds_any_step():
   def feed():
     return pipeline.ResidentFeed(split, seed=5, batch_size=4, num_devices=2)
 
-  steps = [feed().batch_indices(step) for step in range(6)]
+  steps = [feed().rest_of_epoch(step)[0] for step in range(6)]
   for epoch in range(3):
-    order = pipeline.epoch_order(5, epoch, 10)
+    order = pipeline.EpochOrders(5, 10)(epoch)
     np.testing.assert_array_equal(steps[2 * epoch], order[:4])
     np.testing.assert_array_equal(steps[2 * epoch + 1], order[4:8])
   taken = feed().take(1, 3, pad_to=5)["indices"]
