@@ -1,0 +1,1 @@
+"""What theorems say, as functions of NumPy and JAX alone."""
