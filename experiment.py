@@ -50,6 +50,7 @@ class Experiment:
   eval_loss_fn: losses.LossFn
   optimizer: optax.GradientTransformationExtraArgs
   schedule: schedule.Schedule
+  rho_schedule: schedule.Schedule
   steps_per_epoch: int
   num_steps: int
   devices: tuple[jax.Device, ...]
@@ -269,6 +270,7 @@ def create(
     eval_loss_fn=losses.create(c, model, dataset, train=False),
     optimizer=optimizer.create(c, steps_per_epoch),
     schedule=schedule.create(c, steps_per_epoch),
+    rho_schedule=schedule.create_rho(c, steps_per_epoch),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
     devices=devices,

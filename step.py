@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from data import label_noise
 from data import pipeline
 from experiment import AXIS
 from experiment import Experiment
@@ -20,6 +21,9 @@ import metrics as metrics_lib
 import sam
 from sam import masks
 from state import TrainState
+
+# No step has this number, so what is folded into its key is no step's key.
+_NO_STEP = 2**32 - 1
 
 
 def train_step(
@@ -52,12 +56,21 @@ def train_step(
   keys_Bx2 = jax.vmap(
     lambda i: jax.random.split(jax.random.fold_in(step_key, i))
   )(place_B)
-  inputs = batch["inputs"]
+  inputs, targets = batch["inputs"], batch["targets"]
   if exp.dataset.augment is not None:
     inputs = exp.dataset.augment(keys_Bx2[:, 0], inputs)
+  if c.step_label_noise:
+    noise_key = jax.random.fold_in(state.rng, _NO_STEP)
+    noise_key = jax.random.fold_in(noise_key, state.step)
+    noise_keys_B = jax.vmap(functools.partial(jax.random.fold_in, noise_key))(
+      place_B
+    )
+    targets = label_noise.at_step(
+      noise_keys_B, targets, c.step_label_noise, flips=c.loss == "logistic"
+    )
   batch = {
     "inputs": exp.dataset.normalize(inputs),
-    "targets": batch["targets"],
+    "targets": targets,
     "rng": keys_Bx2[:, 1],
   }
 
@@ -75,7 +88,8 @@ def train_step(
       merge_aux=losses.merge_microbatches,
       sync_axis=exp.sync_axis if c.sync_perturbation else None,
     )
-    (_, aux), grads = grad_fn(state.params, batch, state.hparams["rho"])
+    rho = state.hparams["rho"] * exp.rho_schedule(state.step)
+    (_, aux), grads = grad_fn(state.params, batch, rho)
   else:
     plain_grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
     (_, aux), grads = plain_grad_fn(state.params, batch)

@@ -30,9 +30,12 @@ REGRESSION_DATASETS = (
   "regression_1d",
   "matrix_factorization",
   "trigonometric",
+  "ball",
 )
 # Two classes, told by the sign of one output; generated.
-BINARY_DATASETS = ("signal_noise",)
+BINARY_DATASETS = ("signal_noise", "xor")
+# Generated, with as many inputs and examples as the config says.
+SIZED_DATASETS = (*BINARY_DATASETS, "ball")
 STREAMED_DATASETS = ("imagenet2012",)
 RESNETS = ("resnet18", "resnet50")
 # They need images. On CPU, XLA runs them slowly in loops and under vmap.
@@ -54,6 +57,18 @@ class _Positive:
     return isinstance(value, (int, float)) and value > 0
 
 
+class _NotEmpty:
+  """The tuples with entries."""
+
+  def __contains__(self, value: object) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) > 0
+
+
+# Of the entries of tuples.
+_PLURAL = {int: "integers", float: "finite numbers"}
+_EXAMPLE = {int: ', such as "(300,100)"', float: ', such as "(0.25,0.5)"'}
+
+
 @dataclasses.dataclass(frozen=True)
 class Field:
   """One config field.
@@ -72,6 +87,7 @@ class Field:
     cadence: whether the field leaves the trajectory of the run as it is. Such
       a field may differ when a run is resumed.
     each: the field of which this one, a tuple, lists different values.
+    entries: kind of the entries of a tuple, int or float.
   """
 
   default: Any
@@ -86,6 +102,7 @@ class Field:
   )
   cadence: bool = False
   each: str = ""
+  entries: type = int
 
   @property
   def kind(self) -> type:
@@ -102,7 +119,7 @@ class Field:
       float: "a finite number",
       bool: "True or False",
       str: "a text",
-      tuple: "a tuple of integers",
+      tuple: f"a tuple of {_PLURAL[self.entries]}",
     }[self.kind]
     ends = [
       (self.minimum, ">="),
@@ -111,7 +128,7 @@ class Field:
       (self.below, "<"),
     ]
     bounds = [f"{sign} {end:.10g}" for end, sign in ends if end is not None]
-    example = ', such as "(300,100)"' if self.kind is tuple else ""
+    example = _EXAMPLE[self.entries] if self.kind is tuple else ""
     return f"{noun} {' and '.join(bounds)}".strip() + example
 
   def accepts(self, value: Any) -> bool:
@@ -124,16 +141,19 @@ class Field:
       )
     if self.kind is tuple:
       return isinstance(value, (tuple, list)) and all(
-        _is_int(v) and self._in_range(v) for v in value
+        self._is_number(v, self.entries) for v in value
       )
-    if self.kind is float:
-      number = _is_int(value) or isinstance(value, float)
-      return number and math.isfinite(value) and self._in_range(value)
-    if self.kind is int:
-      return _is_int(value) and self._in_range(value)
+    if self.kind in (int, float):
+      return self._is_number(value, self.kind)
     if self.choices:
       return value in self.choices
     return isinstance(value, self.kind)
+
+  def _is_number(self, value: Any, kind: type) -> bool:
+    is_float = kind is float and isinstance(value, float)
+    if not (_is_int(value) or is_float):
+      return False
+    return math.isfinite(value) and self._in_range(value)
 
   def _in_range(self, value: float) -> bool:
     return not (
@@ -152,6 +172,7 @@ _SAM = {"optimizer": ("sam",)}
 _ADAM = {"base": ("adam", "adamw")}
 _TEACHER = {"dataset": ("teacher_student",)}
 _SIGNAL = {"dataset": ("signal_noise",)}
+_STAGED: Mapping[str, Container[Any]] = {"stage_starts": _NotEmpty()}
 _TWO_LAYER = {"model": ("two_layer",)}
 _PRUNED = {"sparsity": _Positive()}
 # What a sweep can list values of, in the order of its product.
@@ -172,8 +193,8 @@ FIELDS: dict[str, Field] = {
     "digits",
     "data set; 'digits' comes with scikit-learn, those without class labels"
     " ('teacher_student', 'regression_1d', 'matrix_factorization',"
-    " 'trigonometric') and those with two ('signal_noise') are generated, the"
-    " others are read through TFDS",
+    " 'trigonometric', 'ball') and those with two ('signal_noise', 'xor') are"
+    " generated, the others are read through TFDS",
     choices=IMAGE_DATASETS + REGRESSION_DATASETS + BINARY_DATASETS,
   ),
   "validation_fraction": Field(
@@ -228,13 +249,13 @@ FIELDS: dict[str, Field] = {
     1000,
     "dimension d of an input, or of a patch of it",
     minimum=1,
-    read_if={"dataset": BINARY_DATASETS},
+    read_if={"dataset": SIZED_DATASETS},
   ),
   "num_train": Field(
     20,
     "training examples that are generated",
     minimum=1,
-    read_if={"dataset": BINARY_DATASETS},
+    read_if={"dataset": SIZED_DATASETS},
   ),
   "num_patches": Field(
     2,
@@ -250,6 +271,14 @@ FIELDS: dict[str, Field] = {
     "standard deviation sigma_p of each coordinate of the noise",
     minimum=0.0,
     read_if=_SIGNAL,
+  ),
+  "step_label_noise": Field(
+    0.0,
+    "label noise drawn anew at every step: the standard deviation of what is"
+    " added to the targets of a squared error, or the probability that a class"
+    " is flipped, with 'logistic'",
+    minimum=0.0,
+    read_if={"dataset": REGRESSION_DATASETS + BINARY_DATASETS},
   ),
   "cache": Field(
     False,
@@ -270,6 +299,12 @@ FIELDS: dict[str, Field] = {
     minimum=1,
     read_if={"model": ("mlp", "two_layer")},
   ),
+  "bias_layers": Field(
+    "all",
+    "layers of an MLP that have a bias",
+    choices=("all", "first"),
+    read_if={"model": ("mlp",)},
+  ),
   "activation": Field(
     "relu",
     "of the hidden layer",
@@ -286,6 +321,27 @@ FIELDS: dict[str, Field] = {
     "'default': Flax's; 'one_dimensional': W1 is +-2.5, b1 2.5 N(0,1), W2"
     " 4 N(0,1); 'lazy': W1 and b1 have variance 1/neurons, W2 has 1",
     choices=("default", "one_dimensional", "lazy"),
+    read_if=_TWO_LAYER,
+  ),
+  "first_layer_scale": Field(
+    1.0,
+    "factor on the initial W1 and b1",
+    above=0.0,
+    read_if=_TWO_LAYER,
+  ),
+  "first_layer_norm": Field(
+    0.0,
+    "joint norm to which W1 and b1 are scaled after every step; 0: they are"
+    " free",
+    minimum=0.0,
+    read_if=_TWO_LAYER,
+  ),
+  "normalization": Field(
+    "none",
+    "of the hidden layer: 'sim_bn' divides each neuron by its root mean square"
+    " over the whole training set and scales it by gamma; 'sim_ln' divides the"
+    " hidden layer by its norm",
+    choices=("none", "sim_bn", "sim_ln"),
     read_if=_TWO_LAYER,
   ),
   "trained_layers": Field(
@@ -375,6 +431,22 @@ FIELDS: dict[str, Field] = {
       "inverse_sqrt",
     ),
   ),
+  "stage_starts": Field(
+    (),
+    "fractions of training, ascending, at which further stages start; () is one"
+    " stage",
+    above=0.0,
+    below=1.0,
+    entries=float,
+  ),
+  "stage_lr_factors": Field(
+    (),
+    "factor on the learning rate, beside that of lr_scheduler, in each stage"
+    " after the first",
+    above=0.0,
+    entries=float,
+    read_if=_STAGED,
+  ),
   "warmup_steps": Field(
     0,
     "steps of linear warm-up from 0",
@@ -434,6 +506,13 @@ FIELDS: dict[str, Field] = {
     "size of the perturbation (the radius of the ball in weight space)",
     minimum=0.0,
     read_if=_SAM,
+  ),
+  "stage_rho_factors": Field(
+    (),
+    "factor on rho in each stage after the first",
+    above=0.0,
+    entries=float,
+    read_if={**_SAM, **_STAGED},
   ),
   "perturbation": Field(
     "normalized",
@@ -773,6 +852,21 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     f"config.ascent_steps={c.ascent_steps}: must be 1 with"
     " config.perturbation='unnormalized', which has no ball to project to",
   )
+  starts = tuple(c.stage_starts)
+  yield (
+    list(starts) != sorted(set(starts)),
+    f"config.stage_starts={starts!r}: must ascend",
+  )
+  for name, is_read_here in (
+    ("stage_lr_factors", True),
+    ("stage_rho_factors", sam),
+  ):
+    factors = tuple(c[name])
+    yield (
+      is_read_here and len(factors) != len(starts),
+      f"config.{name}={factors!r}: must have an entry for each of"
+      f" config.stage_starts={starts!r}",
+    )
   yield (
     c.num_train_steps == 0,
     "config.num_train_steps=0: must be an integer >= 1, or -1",
@@ -845,6 +939,37 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     binary and c.model in CONVOLUTIONAL_MODELS,
     f"config.model={c.model!r}: must be another one with"
     f" config.dataset={c.dataset!r}, which has no images",
+  )
+  yield (
+    c.first_layer_norm > 0 and c.model != "two_layer",
+    f"config.first_layer_norm={c.first_layer_norm}: must be 0 with"
+    f" config.model={c.model!r}; it needs config.model='two_layer'",
+  )
+  yield (
+    c.normalization != "none" and c.model != "two_layer",
+    f"config.normalization={c.normalization!r}: must be 'none' with"
+    f" config.model={c.model!r}; it needs config.model='two_layer'",
+  )
+  sim_bn = c.normalization == "sim_bn"
+  yield (
+    sim_bn and c.init_from != "",
+    f"config.init_from={c.init_from!r}: must be '' with"
+    " config.normalization='sim_bn', which keeps a run's own training set",
+  )
+  yield (
+    sim_bn and c.dataset in STREAMED_DATASETS,
+    "config.normalization='sim_bn': must be another with"
+    f" config.dataset={c.dataset!r}, whose training set is streamed",
+  )
+  yield (
+    c.step_label_noise > 0 and not binary and not regression,
+    f"config.step_label_noise={c.step_label_noise}: must be 0 with"
+    f" config.dataset={c.dataset!r}, which has an output for each class",
+  )
+  yield (
+    c.step_label_noise >= 0.5 and c.loss == "logistic",
+    f"config.step_label_noise={c.step_label_noise}: must be < 0.5 with"
+    " config.loss='logistic', where it is a probability of flips",
   )
   lazy = c.lazy_alpha > 0
   yield (

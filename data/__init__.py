@@ -13,6 +13,7 @@ from data import signal_noise
 from data import teacher_student
 from data import tfds_images
 from data import trigonometric
+from data import xor
 from data.dataset import DataError as DataError
 from data.dataset import Dataset as Dataset
 
@@ -23,6 +24,8 @@ _OFFLINE = {
   "matrix_factorization": matrix_factorization.load,
   "trigonometric": trigonometric.load,
   "signal_noise": signal_noise.load,
+  "xor": xor.load,
+  "ball": xor.load,
 }
 
 

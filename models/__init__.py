@@ -64,6 +64,7 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
     return mlp.MLP(
       num_outputs=dataset.num_outputs,
       num_neurons=tuple(config.num_neurons),
+      bias_layers=config.bias_layers,
       dtype=dtype,
       param_dtype=param_dtype,
     )
@@ -75,6 +76,8 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       activation=config.activation,
       use_bias=config.use_bias,
       initialization=config.initialization,
+      first_layer_scale=config.first_layer_scale,
+      normalization=config.normalization,
       trained_layers=config.trained_layers,
       dtype=dtype,
       param_dtype=param_dtype,
