@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
+from sam import gradient
 from sam import schedule
 
 Hyperparameter = jax.Array | float
@@ -43,7 +44,7 @@ def _keep_norm(
 
   def update(updates, params, **_):
     moved = jax.tree.map(jnp.add, params[layer], updates[layer])
-    scale = norm / optax.global_norm(moved)
+    scale = norm / gradient.global_norm(moved)
     step = jax.tree.map(lambda m, w: scale * m - w, moved, params[layer])
     return {**updates, layer: step}
 
