@@ -49,8 +49,8 @@ class Experiment:
   loss_fn: losses.LossFn
   eval_loss_fn: losses.LossFn
   optimizer: optax.GradientTransformationExtraArgs
-  schedule: schedule.Schedule
   rho_schedule: schedule.Schedule
+  schedule: schedule.Schedule
   steps_per_epoch: int
   num_steps: int
   devices: tuple[jax.Device, ...]

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data import dataset as dataset_lib
 from data import pipeline
 from experiment import AXIS
 from experiment import Experiment
@@ -143,6 +144,7 @@ def _init_inputs(exp: Experiment, index: int) -> jax.Array:
   """
   if exp.config.normalization == "sim_bn":
     split = exp.datasets[index].splits["train"]
+    assert isinstance(split, dataset_lib.ArraySplit)  # `base.check` says so.
     return exp.dataset.normalize(jnp.asarray(split.inputs))
   return jnp.zeros((1, *exp.dataset.input_shape))
 
