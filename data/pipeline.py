@@ -60,7 +60,7 @@ class EpochOrders:
     # One for all epochs, since a new one takes entropy, which takes longer than
     # the order of few examples.
     self._bits = np.random.Philox(key=seed)
-    self._start: dict[str, Any] = dict(self._bits.state)
+    self._start: Any = self._bits.state
     self._generator = np.random.Generator(self._bits)
 
   def __call__(self, epoch: int) -> np.ndarray:
