@@ -174,6 +174,7 @@ _TEACHER = {"dataset": ("teacher_student",)}
 _SIGNAL = {"dataset": ("signal_noise",)}
 _STAGED: Mapping[str, Container[Any]] = {"stage_starts": _NotEmpty()}
 _TWO_LAYER = {"model": ("two_layer",)}
+_TWO_LAYER_CONV = {"model": ("two_layer_conv",)}
 _PRUNED = {"sparsity": _Positive()}
 # What a sweep can list values of, in the order of its product.
 SWEPT = (
@@ -289,8 +290,9 @@ FIELDS: dict[str, Field] = {
   # --- model ----------------------------------------------------------------
   "model": Field(
     "mlp",
-    "architecture; 'two_layer' is W2 act(W1 x + b1)",
-    choices=("mlp", "two_layer", *CONVOLUTIONAL_MODELS),
+    "architecture; 'two_layer' is W2 act(W1 x + b1); 'two_layer_conv' is a sum"
+    " over filters and patches with fixed signs, without bias",
+    choices=("mlp", "two_layer", "two_layer_conv", *CONVOLUTIONAL_MODELS),
   ),
   "num_neurons": Field(
     (300, 100),
@@ -353,9 +355,29 @@ FIELDS: dict[str, Field] = {
   "num_filters": Field(
     64,
     "filters of the first stage of a ResNet or VGG; the later stages have 2, 4,"
-    " 8 (and again 8) times as many",
+    " 8 (and again 8) times as many; in 'two_layer_conv', of each class",
     minimum=1,
-    read_if={"model": CONVOLUTIONAL_MODELS},
+    read_if={"model": (*CONVOLUTIONAL_MODELS, "two_layer_conv")},
+  ),
+  "averaged_over": Field(
+    "filters",
+    "what the sum over filters and patches is divided by the number of:"
+    " 'filters', as in the paper, or 'patches', as in the code it builds on",
+    choices=("filters", "patches"),
+    read_if=_TWO_LAYER_CONV,
+  ),
+  "filter_initialization": Field(
+    "uniform",
+    "of the filters: 'uniform' is U(-1, 1) / sqrt(d), PyTorch's default;"
+    " 'normal' is init_scale N(0, 1)",
+    choices=("uniform", "normal"),
+    read_if=_TWO_LAYER_CONV,
+  ),
+  "init_scale": Field(
+    0.01,
+    "standard deviation of a filter's initial weights",
+    above=0.0,
+    read_if={**_TWO_LAYER_CONV, "filter_initialization": ("normal",)},
   ),
   "blocks_per_stage": Field(
     0,
@@ -904,6 +926,11 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     regression and c.model in CONVOLUTIONAL_MODELS,
     f"config.model={c.model!r}: must be 'mlp' or 'two_layer' with"
     f" config.dataset={c.dataset!r}, which has no images",
+  )
+  yield (
+    c.model == "two_layer_conv" and c.dataset != "signal_noise",
+    "config.model='two_layer_conv': needs config.dataset='signal_noise', whose"
+    " inputs are patches",
   )
   yield (
     c.model == "two_layer" and len(c.num_neurons) != 1,

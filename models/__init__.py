@@ -10,6 +10,7 @@ from models import centred
 from models import mlp
 from models import resnet
 from models import two_layer
+from models import two_layer_conv
 from models import vgg
 
 
@@ -79,6 +80,15 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       first_layer_scale=config.first_layer_scale,
       normalization=config.normalization,
       trained_layers=config.trained_layers,
+      dtype=dtype,
+      param_dtype=param_dtype,
+    )
+  if config.model == "two_layer_conv":
+    return two_layer_conv.TwoLayerConv(
+      num_filters=config.num_filters,
+      averaged_over=config.averaged_over,
+      initialization=config.filter_initialization,
+      init_scale=config.init_scale,
       dtype=dtype,
       param_dtype=param_dtype,
     )

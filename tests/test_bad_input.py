@@ -303,6 +303,7 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
   ("label_smoothing", 0.1, TEACHER, "must be 0"),
   ("augment", True, TEACHER, "must be False"),
   ("model", "vgg11", TEACHER, "must be 'mlp' or 'two_layer'"),
+  ("model", "two_layer_conv", {}, "needs config.dataset='signal_noise'"),
   ("num_neurons", (3, 2), {"model": "two_layer"}, "must have one entry"),
   (
     "loss",

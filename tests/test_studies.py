@@ -71,6 +71,11 @@ def gain_by_microbatch(t, size, sign, epoch):
   return 0.05 - sign * 0.01 * np.log2(t["microbatch_size"].clip(16) / 16)
 
 
+def gain_by_window(t, size, sign, epoch):
+  side = (t["sam_begin"] == 0) * 1.0 - (t["sam_end"] == 1)
+  return 0.05 + sign * 0.01 * side + 0.02 * (t["sam_end"] - t["sam_begin"])
+
+
 GAINS = {
   "width": gain_by_size,
   "optimal_rho": gain_by_rho,
@@ -81,6 +86,7 @@ GAINS = {
   "twice_the_epochs": gain_of_epochs,
   "early_stopping": gain_by_epoch,
   "m_sharpness": gain_by_microbatch,
+  "early_sam": gain_by_window,
 }
 
 

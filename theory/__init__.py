@@ -1,1 +1,1 @@
-"""What theorems say, as functions of NumPy and JAX alone."""
+"""Theorems about small models as programs; they know only JAX and NumPy."""
