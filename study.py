@@ -233,8 +233,9 @@ class Training(Work):
     estimates = {}
     for cell in self._todo:
       runs = base.runs(cell.config)
-      # All that changes the number of examples.
-      key = runs[0].dataset, runs[0].validation_fraction
+      # All that changes the number of examples, and their size.
+      names = "dataset", "validation_fraction", "num_train", "input_dim"
+      key = tuple(runs[0][name] for name in names)
       if key not in datasets:
         datasets[key] = data.load(runs[0], self._data_dir)
       estimates[cell.name] = timing.estimate(
