@@ -116,7 +116,7 @@ def _eval_step(
   _, aux = exp.eval_loss_fn(
     weights["params"], weights["model_state"], batch, jax.random.key(0)
   )
-  update = exp.eval_metrics.gather_from_model_output(
-    axis_name=AXIS, mask=mask_B, **aux["per_example"]
+  update = metrics_lib.of_batch(
+    exp.eval_metrics, exp.sync_axis, mask=mask_B, **aux["per_example"]
   )
   return metrics_lib.merge(metrics, update)

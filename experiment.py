@@ -49,6 +49,7 @@ class Experiment:
   loss_fn: losses.LossFn
   eval_loss_fn: losses.LossFn
   optimizer: optax.GradientTransformationExtraArgs
+  rho_schedule: schedule.Schedule
   schedule: schedule.Schedule
   steps_per_epoch: int
   num_steps: int
@@ -62,6 +63,15 @@ class Experiment:
   @property
   def num_devices(self) -> int:
     return len(self.devices)
+
+  @property
+  def sync_axis(self) -> str | None:
+    """The axis over which devices share what they find; None: there is one.
+
+    XLA keeps the collectives of a single device, and on a CPU they take longer
+    than a small step.
+    """
+    return AXIS if self.num_devices > 1 else None
 
   @property
   def is_stacked(self) -> bool:
@@ -260,6 +270,7 @@ def create(
     eval_loss_fn=losses.create(c, model, dataset, train=False),
     optimizer=optimizer.create(c, steps_per_epoch),
     schedule=schedule.create(c, steps_per_epoch),
+    rho_schedule=schedule.create_rho(c, steps_per_epoch),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
     devices=devices,

@@ -43,6 +43,19 @@ class Task(Protocol):
   @property
   def num_classes(self) -> int | None: ...
 
+  @property
+  def num_outputs(self) -> int: ...
+
+
+def is_binary(dataset: Task) -> bool:
+  """Whether one output stands for two classes: its sign tells the class."""
+  return dataset.num_classes == 2 and dataset.num_outputs == 1
+
+
+def signs(labels_B: jax.Array, dtype: Any) -> jax.Array:
+  """Returns -1 for class 0 and +1 for class 1, [B, 1]."""
+  return (2 * labels_B - 1).astype(dtype)[:, None]
+
 
 def smooth_one_hot(
   labels_B: jax.Array, num_classes: int, smoothing: float
@@ -57,12 +70,38 @@ def accuracy(logits_BxC: jax.Array, labels_B: jax.Array) -> jax.Array:
   return (jnp.argmax(logits_BxC, -1) == labels_B).astype(logits_BxC.dtype)
 
 
+def sign_agreement(outputs_Bx1: jax.Array, signs_Bx1: jax.Array) -> jax.Array:
+  """Returns 1 where the output has the sign of the class, else 0, [B].
+
+  An output of 0 is wrong for both classes.
+  """
+  return (outputs_Bx1 * signs_Bx1 > 0)[:, 0].astype(outputs_Bx1.dtype)
+
+
 def cross_entropy(
   logits_BxC: jax.Array, labels_B: jax.Array, smoothing: float
 ) -> jax.Array:
   """Returns softmax cross-entropy in nats, [B]."""
   targets_BxC = smooth_one_hot(labels_B, logits_BxC.shape[-1], smoothing)
   return optax.softmax_cross_entropy(logits_BxC, targets_BxC)
+
+
+def logistic(
+  outputs_Bx1: jax.Array, signs_Bx1: jax.Array, smoothing: float
+) -> jax.Array:
+  """Returns (1 - p) ln(1 + e^(-y f)) + p ln(1 + e^(y f)) in nats, [B].
+
+  Wen et al. (2023) smooth labels so: p moves to the other class, where softmax
+  cross-entropy spreads it over all of them.
+
+  Args:
+    outputs_Bx1: f.
+    signs_Bx1: y, -1 or +1.
+    smoothing: p.
+  """
+  margins_B = (outputs_Bx1 * signs_Bx1)[:, 0]
+  right, wrong = jax.nn.softplus(-margins_B), jax.nn.softplus(margins_B)
+  return (1 - smoothing) * right + smoothing * wrong
 
 
 def squared_error(outputs_BxC: jax.Array, targets_BxC: jax.Array) -> jax.Array:
@@ -93,6 +132,13 @@ def per_example(
     outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
     if dataset.num_classes is None:
       return {"loss": squared_error(outputs, targets)}
+    if is_binary(dataset):
+      sides = signs(targets, outputs.dtype)
+      if config.loss == "squared_error":
+        loss = squared_error(outputs, sides)
+      else:
+        loss = logistic(outputs, sides, smoothing)
+      return {"loss": loss, "accuracy": sign_agreement(outputs, sides)}
     if config.loss == "squared_error":
       one_hot = smooth_one_hot(targets, dataset.num_classes, smoothing)
       loss = squared_error(outputs, one_hot / alpha)
@@ -115,7 +161,8 @@ def create(
   Args:
     config: reads loss, label_smoothing and lazy_alpha.
     model: called as `apply(variables, inputs, train=...)`.
-    dataset: says whether targets are class labels.
+    dataset: says whether targets are class labels, and whether one output
+      stands for two of them.
     train: whether the model trains (BatchNorm takes the statistics of the
       batch and updates its running ones, labels are smoothed) or is evaluated.
 

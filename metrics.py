@@ -98,6 +98,19 @@ def empty(collection: Collection, num_runs: int | None = None) -> Any:
   return jax.tree.map(widen, collection.empty())
 
 
+def of_batch(collection: Collection, axis: str | None, **outputs: Any) -> Any:
+  """Returns the metrics of a batch that is spread over a mapped axis.
+
+  Args:
+    collection: which metrics.
+    axis: name of the axis; None: the batch is not spread.
+    **outputs: what the metrics read, of this device.
+  """
+  if axis is None:
+    return collection.single_from_model_output(**outputs)
+  return collection.gather_from_model_output(axis_name=axis, **outputs)
+
+
 def merge(total: Any, update: Any) -> Any:
   """Returns `total` merged with `update`, with the dtypes of `total`."""
   return total.merge(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data import dataset as dataset_lib
 from data import pipeline
 from experiment import AXIS
 from experiment import Experiment
@@ -105,7 +106,7 @@ def _create_run(
   run = exp.runs[index]
   # One key per purpose.
   init_key, mask_key, step_key = jax.random.split(jax.random.key(run.seed), 3)
-  weights = weights or init(init_key)
+  weights = weights or init(init_key, _init_inputs(exp, index))
   params, model_state = weights["params"], weights["model_state"]
 
   mask = None
@@ -135,12 +136,24 @@ def _create_run(
   )
 
 
-def _initializer(exp: Experiment) -> Callable[[jax.Array], dict[str, PyTree]]:
-  """Returns key -> 'params' and 'model_state' of a new model, compiled once."""
-  inputs = jnp.zeros((1, *exp.dataset.input_shape))
+def _init_inputs(exp: Experiment, index: int) -> jax.Array:
+  """Returns what the model of a run is initialized with.
+
+  Models read its shape alone, but for Sim-BN, which keeps it: its statistics
+  are those of the whole training set.
+  """
+  if exp.config.normalization == "sim_bn":
+    split = exp.datasets[index].splits["train"]
+    assert isinstance(split, dataset_lib.ArraySplit)  # `base.check` says so.
+    return exp.dataset.normalize(jnp.asarray(split.inputs))
+  return jnp.zeros((1, *exp.dataset.input_shape))
+
+
+def _initializer(exp: Experiment) -> Callable[..., dict[str, PyTree]]:
+  """Returns (key, inputs) -> 'params' and 'model_state', compiled once."""
 
   @jax.jit
-  def init(key):
+  def init(key, inputs):
     variables = dict(exp.model.init(key, inputs, train=False))
     return {"params": variables.pop("params"), "model_state": variables}
 
@@ -151,7 +164,7 @@ def abstract_weights(exp: Experiment) -> dict[str, PyTree]:
   """Returns shapes, dtypes and shardings of the weights of one run."""
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=exp.replicated),
-    jax.eval_shape(_initializer(exp), jax.random.key(0)),
+    jax.eval_shape(_initializer(exp), jax.random.key(0), _init_inputs(exp, 0)),
   )
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from data import label_noise
 from data import pipeline
 from experiment import AXIS
 from experiment import Experiment
@@ -20,6 +21,9 @@ import metrics as metrics_lib
 import sam
 from sam import masks
 from state import TrainState
+
+# No step has this number, so what is folded into its key is no step's key.
+_NO_STEP = 2**32 - 1
 
 
 def train_step(
@@ -52,12 +56,21 @@ def train_step(
   keys_Bx2 = jax.vmap(
     lambda i: jax.random.split(jax.random.fold_in(step_key, i))
   )(place_B)
-  inputs = batch["inputs"]
+  inputs, targets = batch["inputs"], batch["targets"]
   if exp.dataset.augment is not None:
     inputs = exp.dataset.augment(keys_Bx2[:, 0], inputs)
+  if c.step_label_noise:
+    noise_key = jax.random.fold_in(state.rng, _NO_STEP)
+    noise_key = jax.random.fold_in(noise_key, state.step)
+    noise_keys_B = jax.vmap(functools.partial(jax.random.fold_in, noise_key))(
+      place_B
+    )
+    targets = label_noise.at_step(
+      noise_keys_B, targets, c.step_label_noise, flips=c.loss == "logistic"
+    )
   batch = {
     "inputs": exp.dataset.normalize(inputs),
-    "targets": batch["targets"],
+    "targets": targets,
     "rng": keys_Bx2[:, 1],
   }
 
@@ -73,14 +86,17 @@ def train_step(
       ascent_steps=c.ascent_steps,
       microbatch_size=c.microbatch_size or None,
       merge_aux=losses.merge_microbatches,
-      sync_axis=AXIS if c.sync_perturbation else None,
+      sync_axis=exp.sync_axis if c.sync_perturbation else None,
     )
-    (_, aux), grads = grad_fn(state.params, batch, state.hparams["rho"])
+    rho = state.hparams["rho"] * exp.rho_schedule(state.step)
+    (_, aux), grads = grad_fn(state.params, batch, rho)
   else:
     plain_grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
     (_, aux), grads = plain_grad_fn(state.params, batch)
 
-  grads, changed = jax.lax.pmean((grads, aux["model_state"]), AXIS)
+  changed = aux["model_state"]
+  if exp.sync_axis:
+    grads, changed = jax.lax.pmean((grads, changed), exp.sync_axis)
   learning_rate = state.hparams["learning_rate"]
   updates, opt_state = exp.optimizer.update(
     grads,
@@ -89,8 +105,9 @@ def train_step(
     learning_rate=learning_rate,
     weight_decay=state.hparams["weight_decay"],
   )
-  metrics = exp.train_metrics.gather_from_model_output(
-    axis_name=AXIS,
+  metrics = metrics_lib.of_batch(
+    exp.train_metrics,
+    exp.sync_axis,
     **aux["per_example"],
     gradient_norm=sam.global_norm(grads),
     perturbed_loss=aux.get("perturbed_loss"),

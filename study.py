@@ -3,12 +3,13 @@
 A study is a grid of trainings, what is measured of each run, its figure and its
 claim. Its folder gets cells/ (the run folders), results.csv (one row a run),
 figure.png, figure.pdf and claim.json. The same command resumes; cells that are
-over are not trained or measured again.
+over are not trained, measured or computed again.
 
 Exit codes: 0 finished, whatever the verdict; 2 wrong input or data; 130 or 143
 stopped by Ctrl-C or SIGTERM after saving.
 """
 
+import abc
 from collections.abc import Callable, Sequence
 import contextlib
 import importlib
@@ -34,6 +35,7 @@ import records
 import stopping
 from stopping import fail
 from studies import cells as cells_lib
+from studies import computed
 from studies import figures
 from studies import frame
 from studies import timing
@@ -65,7 +67,9 @@ SHORT_SECONDS = 120
 MEASURES = "measures.jsonl"
 # What makes a module of studies/ a study. It may also have `measure`, from a
 # `trained.Run` to columns of the table of results (a list is a curve, for the
-# figure alone), and MEASURE_SECONDS, what that takes for a run on a laptop.
+# figure alone), and MEASURE_SECONDS, what that takes for a run on a laptop. One
+# that does not train has `compute`, from a `computed.Cell` to all its rows, and
+# COMPUTE_SECONDS, what a row takes.
 PARTS = ("PAPER", "CLAIM", "presets", "cells", "claim", "figure")
 
 
@@ -106,32 +110,51 @@ def load(path: str | None) -> ModuleType:
   return study
 
 
-class Training:
-  """Trains and measures the cells of a study that are not over."""
+class Work(abc.ABC):
+  """Does the cells of a study that are not over."""
 
   def __init__(
     self,
-    study: ModuleType,
-    cells: Sequence[cells_lib.Cell],
+    cells: Sequence[Any],
     workdir: pathlib.Path,
-    data_dir: str | None,
     stop: stopping.StopSignal,
   ):
-    self._measure = getattr(study, "measure", None)
-    self._measure_seconds = getattr(study, "MEASURE_SECONDS", 0.0)
     self._cells = cells
     self._workdir = workdir
-    self._data_dir = data_dir
     self._stop = stop
 
-  def folder(self, cell: cells_lib.Cell) -> pathlib.Path:
+  @abc.abstractmethod
+  def _num_runs(self, cell: Any) -> int:
+    """Returns the rows of a cell in the table."""
+
+  @abc.abstractmethod
+  def _is_over(self, cell: Any) -> bool:
+    """Raises `RunError` if the folder of the cell holds another."""
+
+  @abc.abstractmethod
+  def _estimate(self) -> dict[str, float]:
+    """Returns the estimated seconds of each cell that is left."""
+
+  @abc.abstractmethod
+  def _do(self, cell: Any, show: Callable[[float], None]) -> int:
+    """Does a cell; returns how many of its runs diverged.
+
+    Raises:
+      Stopped: a signal came.
+    """
+
+  @abc.abstractmethod
+  def _rows(self, cell: Any) -> pd.DataFrame:
+    """Returns the rows of a cell that is over, without its labels."""
+
+  def folder(self, cell: Any) -> pathlib.Path:
     return self._workdir / "cells" / cell.name
 
   def plan(self) -> None:
     """Says what is to be done, and how long it may take."""
     self._todo = [c for c in self._cells if not self._is_over(c)]
     self._estimates = self._estimate()
-    num_runs = sum(len(base.runs(c.config)) for c in self._cells)
+    num_runs = sum(map(self._num_runs, self._cells))
     done = len(self._cells) - len(self._todo)
     print(f"study folder: {self._workdir}")
     print(
@@ -141,8 +164,71 @@ class Training:
     seconds = sum(self._estimates.values())
     print(f"estimated time: {timing.text(seconds)}", flush=True)
 
+  def do(self) -> int:
+    """Does all cells; returns the exit code, 0 if all is over."""
+    clock = timing.Clock(list(self._estimates.values()))
+    bar = tqdm.tqdm(
+      total=len(self._todo),
+      unit="cell",
+      disable=not sys.stderr.isatty(),
+      leave=False,
+      bar_format="{desc}{percentage:3.0f} %|{bar}| {postfix}",
+    )
+    for number, cell in enumerate(self._todo, 1):
+      estimate = self._estimates[cell.name]
+      bar.set_description(f"{cell.name} ")
+
+      def show(fraction: float, number=number, estimate=estimate) -> None:
+        bar.n = number - 1 + fraction
+        left = timing.text(clock.seconds_left(fraction * estimate))
+        bar.set_postfix_str(f"{left} left")
+
+      start = time.monotonic()
+      try:
+        diverged = self._do(cell, show)
+      except train.Stopped as e:
+        bar.close()
+        print(f"{cell.name}: {e}; the same command resumes", flush=True)
+        return self._stop.exit_code
+      seconds = time.monotonic() - start
+      clock.over(estimate, seconds)
+      bar.clear()
+      print(
+        f"[{number}/{len(self._todo)}] {cell.name}: {self._num_runs(cell)} runs"
+        f" in {timing.text(seconds)}"
+        + (f", {diverged} diverged" if diverged else "")
+        + f"; {timing.text(clock.seconds_left())} left",
+        flush=True,
+      )
+    bar.close()
+    return 0
+
+  def table(self) -> pd.DataFrame:
+    """Returns a row for each run: its record, labels and measurements."""
+    tables = [self._rows(c).assign(**dict(c.labels)) for c in self._cells]
+    return pd.concat(tables, ignore_index=True)
+
+
+class Training(Work):
+  """Trains cells, and measures their runs."""
+
+  def __init__(
+    self,
+    study: ModuleType,
+    cells: Sequence[cells_lib.Cell],
+    workdir: pathlib.Path,
+    data_dir: str | None,
+    stop: stopping.StopSignal,
+  ):
+    super().__init__(cells, workdir, stop)
+    self._measure = getattr(study, "measure", None)
+    self._measure_seconds = getattr(study, "MEASURE_SECONDS", 0.0)
+    self._data_dir = data_dir
+
+  def _num_runs(self, cell: cells_lib.Cell) -> int:
+    return len(base.runs(cell.config))
+
   def _estimate(self) -> dict[str, float]:
-    """Returns the estimated seconds of each cell that is left."""
     datasets: dict[Any, data.Dataset] = {}
     estimates = {}
     for cell in self._todo:
@@ -151,8 +237,9 @@ class Training:
         num_to_measure = len(_to_measure(self.folder(cell)))
         estimates[cell.name] = self._measure_seconds * num_to_measure
         continue
-      # All that changes the number of examples.
-      key = runs[0].dataset, runs[0].validation_fraction
+      # All that changes the number of examples, and their size.
+      names = "dataset", "validation_fraction", "num_train", "input_dim"
+      key = tuple(runs[0][name] for name in names)
       if key not in datasets:
         datasets[key] = data.load(runs[0], self._data_dir)
       estimates[cell.name] = timing.estimate(
@@ -173,48 +260,11 @@ class Training:
       self._measure and _to_measure(self.folder(cell))
     )
 
-  def train(self) -> int:
-    """Trains; returns the exit code, 0 if all is over."""
-    clock = timing.Clock(list(self._estimates.values()))
-    bar = tqdm.tqdm(
-      total=len(self._todo),
-      unit="cell",
-      disable=not sys.stderr.isatty(),
-      leave=False,
-      bar_format="{desc}{percentage:3.0f} %|{bar}| {postfix}",
-    )
-    for number, cell in enumerate(self._todo, 1):
-      estimate = self._estimates[cell.name]
-      bar.set_description(f"{cell.name} ")
-
-      def show(fraction: float, number=number, estimate=estimate) -> None:
-        bar.n = number - 1 + fraction
-        left = timing.text(clock.seconds_left(fraction * estimate))
-        bar.set_postfix_str(f"{left} left")
-
-      start = time.monotonic()
-      try:
-        result = self._train_cell(cell, show)
-        if self._measure is not None:
-          self._measure_cell(cell, self._measure)
-      except train.Stopped as e:
-        bar.close()
-        print(f"{cell.name}: {e}; the same command resumes", flush=True)
-        return self._stop.exit_code
-      seconds = time.monotonic() - start
-      clock.over(estimate, seconds)
-      runs = result["runs"]
-      diverged = sum(run["status"] == "diverged" for run in runs)
-      bar.clear()
-      print(
-        f"[{number}/{len(self._todo)}] {cell.name}: {len(runs)} runs"
-        f" in {timing.text(seconds)}"
-        + (f", {diverged} diverged" if diverged else "")
-        + f"; {timing.text(clock.seconds_left())} left",
-        flush=True,
-      )
-    bar.close()
-    return 0
+  def _do(self, cell: cells_lib.Cell, show: Callable[[float], None]) -> int:
+    result = self._train_cell(cell, show)
+    if self._measure is not None:
+      self._measure_cell(cell, self._measure)
+    return sum(run["status"] == "diverged" for run in result["runs"])
 
   def _train_cell(
     self, cell: cells_lib.Cell, show: Callable[[float], None]
@@ -260,19 +310,51 @@ class Training:
           file.write(json.dumps(line) + "\n")
           file.flush()
 
-  def table(self) -> pd.DataFrame:
-    """Returns a row for each run: its record, labels and measurements."""
-    tables = []
-    for cell in self._cells:
-      folder = self.folder(cell)
-      table = frame.read_frame([folder])
-      if self._measure is not None:
-        measured = pd.DataFrame(_measured(folder) or [{"run": ""}])
-        clash = set(measured) & set(table) - {"run"}
-        assert not clash, f"measured and recorded: {clash}"
-        table = table.merge(measured, how="left", on="run")
-      tables.append(table.assign(**dict(cell.labels)))
-    return pd.concat(tables, ignore_index=True)
+  def _rows(self, cell: cells_lib.Cell) -> pd.DataFrame:
+    folder = self.folder(cell)
+    table = frame.read_frame([folder])
+    if self._measure is not None:
+      measured = pd.DataFrame(_measured(folder) or [{"run": ""}])
+      clash = set(measured) & set(table) - {"run"}
+      assert not clash, f"measured and recorded: {clash}"
+      table = table.merge(measured, how="left", on="run")
+    return table
+
+
+class Computing(Work):
+  """Computes cells by the study's own function."""
+
+  def __init__(
+    self,
+    study: ModuleType,
+    cells: Sequence[computed.Cell],
+    workdir: pathlib.Path,
+    stop: stopping.StopSignal,
+  ):
+    super().__init__(cells, workdir, stop)
+    self._compute = study.compute
+    self._seconds = study.COMPUTE_SECONDS
+
+  def _num_runs(self, cell: computed.Cell) -> int:
+    return cell.num_runs
+
+  def _estimate(self) -> dict[str, float]:
+    return {cell.name: self._seconds * cell.num_runs for cell in self._todo}
+
+  def _is_over(self, cell: computed.Cell) -> bool:
+    return computed.read(self.folder(cell), cell) is not None
+
+  def _do(self, cell: computed.Cell, show: Callable[[float], None]) -> int:
+    del show  # A cell is over at once, or not begun.
+    if self._stop.number:
+      raise train.Stopped("stopped before it was computed")
+    rows = self._compute(cell)
+    assert len(rows) == cell.num_runs, f"{cell.name}: {len(rows)} rows"
+    computed.write(self.folder(cell), cell, rows)
+    return 0
+
+  def _rows(self, cell: computed.Cell) -> pd.DataFrame:
+    return pd.DataFrame(computed.read(self.folder(cell), cell))
 
 
 def _measured(folder: pathlib.Path) -> list[records.Record]:
@@ -333,13 +415,17 @@ def run(
   """Runs a study; returns the exit code."""
   cells = study.cells(preset)
   with stopping.StopSignal() as stop:
-    training = Training(study, cells, workdir, data_dir, stop)
-    training.plan()
+    work: Work
+    if hasattr(study, "compute"):
+      work = Computing(study, cells, workdir, stop)
+    else:
+      work = Training(study, cells, workdir, data_dir, stop)
+    work.plan()
     if estimate_only:
       return 0
-    if code := training.train():
+    if code := work.do():
       return code
-    conclude(study, training.table(), workdir)
+    conclude(study, work.table(), workdir)
   return 0
 
 

@@ -1,10 +1,13 @@
-"""Two ratios: a SAM step over an SGD step, and the loop over its chunks.
+"""Three ratios: a SAM step over an SGD step, the loop over its chunks, and the
+loop over a plain scan.
 
   python -m benchmarks.step_time [--out=FILE.json]
 
 A SAM step has two gradients, so the first ratio should be at most 2.0. The
 training loop (data, metrics, logging, checkpoints) should take at most 1.05
-times as long as the same compiled chunk on data that lies ready. Repeats
+times as long as the same compiled chunk on data that lies ready, and with batch
+size 1, where a step takes microseconds, at most 2.0 times as long as a scan of
+a dozen lines that logs nothing (one device, as the runs of a sweep). Repeats
 alternate between the two sides; medians are compared. Needs no TensorFlow.
 """
 
@@ -22,19 +25,23 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from configs import base
+from configs import xor
+import data
 from data import dataset as dataset_lib
 import experiment
 import metrics
+import sam
 import state as state_lib
 import step
 import tensorboard_writer
 import train
 
 MNIST_SHAPE, CIFAR_SHAPE, DIGITS_SHAPE = (28, 28, 1), (32, 32, 3), (8, 8, 1)
-MAX_SAM_RATIO, MAX_LOOP_RATIO = 2.0, 1.05
+MAX_SAM_RATIO, MAX_LOOP_RATIO, MAX_SCAN_RATIO = 2.0, 1.05, 2.0
 
 
 def random_images(shape: tuple[int, ...], size: int) -> dataset_lib.Dataset:
@@ -171,6 +178,61 @@ def loop_over_chunks(
   }
 
 
+def loop_over_scan(num_calls: int, repeats: int) -> dict[str, Any]:
+  """Times 1-SAM on `xor` by the training loop, and by a plain scan, in turn."""
+  config = xor.get_config()
+  per_call = config.steps_per_call
+  config.num_train_steps = (num_calls + 1) * per_call
+  config.log_every_steps = per_call
+  config.eval_every_epochs = 10**6
+  dataset = data.load(config)
+  exp = experiment.create(config, dataset, jax.devices()[:1])
+  split = dataset.splits["train"]
+  assert isinstance(split, dataset_lib.ArraySplit)
+  inputs = jnp.asarray(split.inputs)
+  targets = jnp.asarray(2 * split.targets - 1, inputs.dtype)
+  rho, learning_rate = config.rho, config.learning_rate
+
+  @jax.jit
+  def scan(params, indices):
+    def step(params, i):
+      def loss(params):
+        w1, w2 = params
+        return (jax.nn.relu(inputs[i] @ w1) @ w2 - targets[i]) ** 2
+
+      grads = jax.grad(loss)(params)
+      scale = rho / (sam.global_norm(grads) + 1e-12)
+      moved = jax.tree.map(lambda w, g: w + scale * g, params, grads)
+      grads = jax.grad(loss)(moved)
+      after = jax.tree.map(lambda w, g: w - learning_rate * g, params, grads)
+      return after, None
+
+    return jax.lax.scan(step, params, indices)[0]
+
+  start = state_lib.create_states(exp)[0].params
+  params = start["first"]["kernel"], start["second"]["kernel"][:, 0]
+  indices = exp.create_feed().take(0, per_call, per_call)["indices"].ravel()
+  jax.block_until_ready(scan(params, indices))
+  times: dict[str, list[float]] = {"scan": [], "loop": []}
+  for _ in range(repeats):
+    began = time.perf_counter()
+    for _ in range(num_calls):
+      params = scan(params, indices)
+    jax.block_until_ready(params)
+    times["scan"].append(time.perf_counter() - began)
+    times["loop"].append(_loop_seconds(exp, per_call, exp.num_steps))
+  alone, loop = (statistics.median(times[side]) for side in times)
+  steps = num_calls * per_call
+  return {
+    "model": f"two_layer {config.num_neurons[0]}, batch 1",
+    "steps": steps,
+    "scan_us": 1e6 * alone / steps,
+    "loop_us": 1e6 * loop / steps,
+    "ratio": loop / alone,
+    "limit": MAX_SCAN_RATIO,
+  }
+
+
 def _loop_seconds(
   exp: experiment.Experiment, first_step: int, last_step: int
 ) -> float:
@@ -197,6 +259,9 @@ def main() -> None:
   parser.add_argument("--seconds", type=float, default=2.0, help="per timing")
   parser.add_argument("--repeats", type=int, default=5)
   parser.add_argument("--steps", type=int, default=512, help="of the loop")
+  parser.add_argument(
+    "--scan_calls", type=int, default=20, help="of 10,000 steps with batch 1"
+  )
   args = parser.parse_args()
 
   gpu = jax.default_backend() != "cpu"
@@ -238,6 +303,11 @@ def main() -> None:
     numbers = f"{row['chunks_ms']:9.3f} {row['loop_ms']:9.3f}"
     print(f"{name:20} {numbers} {row['ratio']:7.3f}", flush=True)
 
+  print(f"{'':20} {'scan us':>9} {'loop us':>9} {'ratio':>7}  (at most 2.0)")
+  row = loop_over_scan(args.scan_calls, args.repeats)
+  numbers = f"{row['scan_us']:9.3f} {row['loop_us']:9.3f}"
+  print(f"{row['model']:20} {numbers} {row['ratio']:7.3f}", flush=True)
+
   record = {
     "device": device,
     "jax": jax.__version__,
@@ -245,6 +315,7 @@ def main() -> None:
     "repeats": args.repeats,
     "sam_over_sgd": steps,
     "loop_over_chunks": loops,
+    "loop_over_scan": row,
   }
   out = pathlib.Path(args.out)
   out.parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,12 @@ REGRESSION_DATASETS = (
   "regression_1d",
   "matrix_factorization",
   "trigonometric",
+  "ball",
 )
+# Two classes, told by the sign of one output; generated.
+BINARY_DATASETS = ("signal_noise", "xor")
+# Generated, with as many inputs and examples as the config says.
+SIZED_DATASETS = (*BINARY_DATASETS, "ball")
 STREAMED_DATASETS = ("imagenet2012",)
 RESNETS = ("resnet18", "resnet50")
 # They need images. On CPU, XLA runs them slowly in loops and under vmap.
@@ -52,6 +57,18 @@ class _Positive:
     return isinstance(value, (int, float)) and value > 0
 
 
+class _NotEmpty:
+  """The tuples with entries."""
+
+  def __contains__(self, value: object) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) > 0
+
+
+# Of the entries of tuples.
+_PLURAL = {int: "integers", float: "finite numbers"}
+_EXAMPLE = {int: ', such as "(300,100)"', float: ', such as "(0.25,0.5)"'}
+
+
 @dataclasses.dataclass(frozen=True)
 class Field:
   """One config field.
@@ -70,6 +87,7 @@ class Field:
     cadence: whether the field leaves the trajectory of the run as it is. Such
       a field may differ when a run is resumed.
     each: the field of which this one, a tuple, lists different values.
+    entries: kind of the entries of a tuple, int or float.
   """
 
   default: Any
@@ -84,6 +102,7 @@ class Field:
   )
   cadence: bool = False
   each: str = ""
+  entries: type = int
 
   @property
   def kind(self) -> type:
@@ -100,7 +119,7 @@ class Field:
       float: "a finite number",
       bool: "True or False",
       str: "a text",
-      tuple: "a tuple of integers",
+      tuple: f"a tuple of {_PLURAL[self.entries]}",
     }[self.kind]
     ends = [
       (self.minimum, ">="),
@@ -109,7 +128,7 @@ class Field:
       (self.below, "<"),
     ]
     bounds = [f"{sign} {end:.10g}" for end, sign in ends if end is not None]
-    example = ', such as "(300,100)"' if self.kind is tuple else ""
+    example = _EXAMPLE[self.entries] if self.kind is tuple else ""
     return f"{noun} {' and '.join(bounds)}".strip() + example
 
   def accepts(self, value: Any) -> bool:
@@ -122,16 +141,19 @@ class Field:
       )
     if self.kind is tuple:
       return isinstance(value, (tuple, list)) and all(
-        _is_int(v) and self._in_range(v) for v in value
+        self._is_number(v, self.entries) for v in value
       )
-    if self.kind is float:
-      number = _is_int(value) or isinstance(value, float)
-      return number and math.isfinite(value) and self._in_range(value)
-    if self.kind is int:
-      return _is_int(value) and self._in_range(value)
+    if self.kind in (int, float):
+      return self._is_number(value, self.kind)
     if self.choices:
       return value in self.choices
     return isinstance(value, self.kind)
+
+  def _is_number(self, value: Any, kind: type) -> bool:
+    is_float = kind is float and isinstance(value, float)
+    if not (_is_int(value) or is_float):
+      return False
+    return math.isfinite(value) and self._in_range(value)
 
   def _in_range(self, value: float) -> bool:
     return not (
@@ -149,7 +171,10 @@ def _is_int(value: Any) -> bool:
 _SAM = {"optimizer": ("sam",)}
 _ADAM = {"base": ("adam", "adamw")}
 _TEACHER = {"dataset": ("teacher_student",)}
+_SIGNAL = {"dataset": ("signal_noise",)}
+_STAGED: Mapping[str, Container[Any]] = {"stage_starts": _NotEmpty()}
 _TWO_LAYER = {"model": ("two_layer",)}
+_TWO_LAYER_CONV = {"model": ("two_layer_conv",)}
 _PRUNED = {"sparsity": _Positive()}
 # What a sweep can list values of, in the order of its product.
 SWEPT = (
@@ -169,8 +194,9 @@ FIELDS: dict[str, Field] = {
     "digits",
     "data set; 'digits' comes with scikit-learn, those without class labels"
     " ('teacher_student', 'regression_1d', 'matrix_factorization',"
-    " 'trigonometric') are generated, the others are read through TFDS",
-    choices=IMAGE_DATASETS + REGRESSION_DATASETS,
+    " 'trigonometric', 'ball') and those with two ('signal_noise', 'xor') are"
+    " generated, the others are read through TFDS",
+    choices=IMAGE_DATASETS + REGRESSION_DATASETS + BINARY_DATASETS,
   ),
   "validation_fraction": Field(
     0.0,
@@ -220,6 +246,41 @@ FIELDS: dict[str, Field] = {
     minimum=0.0,
     read_if=_TEACHER,
   ),
+  "input_dim": Field(
+    1000,
+    "dimension d of an input, or of a patch of it",
+    minimum=1,
+    read_if={"dataset": SIZED_DATASETS},
+  ),
+  "num_train": Field(
+    20,
+    "training examples that are generated",
+    minimum=1,
+    read_if={"dataset": SIZED_DATASETS},
+  ),
+  "num_patches": Field(
+    2,
+    "patches P of an input: one of signal, all others the same noise",
+    minimum=2,
+    read_if=_SIGNAL,
+  ),
+  "signal_norm": Field(
+    5.0, "norm ||mu|| of the signal", minimum=0.0, read_if=_SIGNAL
+  ),
+  "noise_scale": Field(
+    1.0,
+    "standard deviation sigma_p of each coordinate of the noise",
+    minimum=0.0,
+    read_if=_SIGNAL,
+  ),
+  "step_label_noise": Field(
+    0.0,
+    "label noise drawn anew at every step: the standard deviation of what is"
+    " added to the targets of a squared error, or the probability that a class"
+    " is flipped, with 'logistic'",
+    minimum=0.0,
+    read_if={"dataset": REGRESSION_DATASETS + BINARY_DATASETS},
+  ),
   "cache": Field(
     False,
     "keep the undecoded records of a streamed data set in host memory",
@@ -229,8 +290,9 @@ FIELDS: dict[str, Field] = {
   # --- model ----------------------------------------------------------------
   "model": Field(
     "mlp",
-    "architecture; 'two_layer' is W2 act(W1 x + b1)",
-    choices=("mlp", "two_layer", *CONVOLUTIONAL_MODELS),
+    "architecture; 'two_layer' is W2 act(W1 x + b1); 'two_layer_conv' is a sum"
+    " over filters and patches with fixed signs, without bias",
+    choices=("mlp", "two_layer", "two_layer_conv", *CONVOLUTIONAL_MODELS),
   ),
   "num_neurons": Field(
     (300, 100),
@@ -238,6 +300,12 @@ FIELDS: dict[str, Field] = {
     " linear model; one in 'two_layer'",
     minimum=1,
     read_if={"model": ("mlp", "two_layer")},
+  ),
+  "bias_layers": Field(
+    "all",
+    "layers of an MLP that have a bias",
+    choices=("all", "first"),
+    read_if={"model": ("mlp",)},
   ),
   "activation": Field(
     "relu",
@@ -257,6 +325,27 @@ FIELDS: dict[str, Field] = {
     choices=("default", "one_dimensional", "lazy"),
     read_if=_TWO_LAYER,
   ),
+  "first_layer_scale": Field(
+    1.0,
+    "factor on the initial W1 and b1",
+    above=0.0,
+    read_if=_TWO_LAYER,
+  ),
+  "first_layer_norm": Field(
+    0.0,
+    "joint norm to which W1 and b1 are scaled after every step; 0: they are"
+    " free",
+    minimum=0.0,
+    read_if=_TWO_LAYER,
+  ),
+  "normalization": Field(
+    "none",
+    "of the hidden layer: 'sim_bn' divides each neuron by its root mean square"
+    " over the whole training set and scales it by gamma; 'sim_ln' divides the"
+    " hidden layer by its norm",
+    choices=("none", "sim_bn", "sim_ln"),
+    read_if=_TWO_LAYER,
+  ),
   "trained_layers": Field(
     "all",
     "'first': W2 keeps its initial values and is no parameter",
@@ -266,9 +355,29 @@ FIELDS: dict[str, Field] = {
   "num_filters": Field(
     64,
     "filters of the first stage of a ResNet or VGG; the later stages have 2, 4,"
-    " 8 (and again 8) times as many",
+    " 8 (and again 8) times as many; in 'two_layer_conv', of each class",
     minimum=1,
-    read_if={"model": CONVOLUTIONAL_MODELS},
+    read_if={"model": (*CONVOLUTIONAL_MODELS, "two_layer_conv")},
+  ),
+  "averaged_over": Field(
+    "filters",
+    "what the sum over filters and patches is divided by the number of:"
+    " 'filters', as in the paper, or 'patches', as in the code it builds on",
+    choices=("filters", "patches"),
+    read_if=_TWO_LAYER_CONV,
+  ),
+  "filter_initialization": Field(
+    "uniform",
+    "of the filters: 'uniform' is U(-1, 1) / sqrt(d), PyTorch's default;"
+    " 'normal' is init_scale N(0, 1)",
+    choices=("uniform", "normal"),
+    read_if=_TWO_LAYER_CONV,
+  ),
+  "init_scale": Field(
+    0.01,
+    "standard deviation of a filter's initial weights",
+    above=0.0,
+    read_if={**_TWO_LAYER_CONV, "filter_initialization": ("normal",)},
   ),
   "blocks_per_stage": Field(
     0,
@@ -297,12 +406,14 @@ FIELDS: dict[str, Field] = {
   "loss": Field(
     "cross_entropy",
     "loss function; 'squared_error' is summed over outputs, without a factor"
-    " 1/2, against one-hot targets for class labels",
-    choices=("cross_entropy", "squared_error"),
+    " 1/2, against one-hot targets for class labels; with one output for two"
+    " classes, the targets are -1 and +1, and 'logistic' is ln(1 + e^(-y f))",
+    choices=("cross_entropy", "squared_error", "logistic"),
   ),
   "label_smoothing": Field(
     0.0,
-    "mass that is moved from the label to the uniform distribution",
+    "mass that is moved from the label to the uniform distribution; with"
+    " 'logistic', to the other class",
     minimum=0.0,
     below=1.0,
   ),
@@ -341,6 +452,22 @@ FIELDS: dict[str, Field] = {
       "linear",
       "inverse_sqrt",
     ),
+  ),
+  "stage_starts": Field(
+    (),
+    "fractions of training, ascending, at which further stages start; () is one"
+    " stage",
+    above=0.0,
+    below=1.0,
+    entries=float,
+  ),
+  "stage_lr_factors": Field(
+    (),
+    "factor on the learning rate, beside that of lr_scheduler, in each stage"
+    " after the first",
+    above=0.0,
+    entries=float,
+    read_if=_STAGED,
   ),
   "warmup_steps": Field(
     0,
@@ -401,6 +528,13 @@ FIELDS: dict[str, Field] = {
     "size of the perturbation (the radius of the ball in weight space)",
     minimum=0.0,
     read_if=_SAM,
+  ),
+  "stage_rho_factors": Field(
+    (),
+    "factor on rho in each stage after the first",
+    above=0.0,
+    entries=float,
+    read_if={**_SAM, **_STAGED},
   ),
   "perturbation": Field(
     "normalized",
@@ -710,6 +844,7 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
   """Yields (whether the config has it, the error line)."""
   sam = c.optimizer == "sam"
   regression = c.dataset in REGRESSION_DATASETS
+  binary = c.dataset in BINARY_DATASETS
   yield (
     sam and c.rho <= 0 and not c.sweep.rho,
     f"config.rho={c.rho}: must be > 0 with config.optimizer='sam'"
@@ -739,6 +874,21 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     f"config.ascent_steps={c.ascent_steps}: must be 1 with"
     " config.perturbation='unnormalized', which has no ball to project to",
   )
+  starts = tuple(c.stage_starts)
+  yield (
+    list(starts) != sorted(set(starts)),
+    f"config.stage_starts={starts!r}: must ascend",
+  )
+  for name, is_read_here in (
+    ("stage_lr_factors", True),
+    ("stage_rho_factors", sam),
+  ):
+    factors = tuple(c[name])
+    yield (
+      is_read_here and len(factors) != len(starts),
+      f"config.{name}={factors!r}: must have an entry for each of"
+      f" config.stage_starts={starts!r}",
+    )
   yield (
     c.num_train_steps == 0,
     "config.num_train_steps=0: must be an integer >= 1, or -1",
@@ -778,15 +928,86 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     f" config.dataset={c.dataset!r}, which has no images",
   )
   yield (
+    c.model == "two_layer_conv" and c.dataset != "signal_noise",
+    "config.model='two_layer_conv': needs config.dataset='signal_noise', whose"
+    " inputs are patches",
+  )
+  yield (
     c.model == "two_layer" and len(c.num_neurons) != 1,
     f"config.num_neurons={tuple(c.num_neurons)!r}: must have one entry, such as"
     " \"(100,)\", with config.model='two_layer', which has one hidden layer",
+  )
+  yield (
+    binary and c.loss == "cross_entropy",
+    "config.loss='cross_entropy': must be 'logistic' or 'squared_error' with"
+    f" config.dataset={c.dataset!r}, where one output stands for two classes",
+  )
+  yield (
+    c.loss == "logistic" and not binary and not regression,
+    "config.loss='logistic': must be 'cross_entropy' or 'squared_error' with"
+    f" config.dataset={c.dataset!r}, which has an output for each class",
+  )
+  yield (
+    binary and c.loss == "squared_error" and c.label_smoothing > 0,
+    f"config.label_smoothing={c.label_smoothing}: must be 0 with"
+    f" config.loss='squared_error' and config.dataset={c.dataset!r}",
+  )
+  yield (
+    c.loss == "logistic" and c.label_smoothing >= 0.5,
+    f"config.label_smoothing={c.label_smoothing}: must be < 0.5 with"
+    " config.loss='logistic', where the label is to stay the likelier class",
+  )
+  yield (
+    binary and c.augment,
+    f"config.augment=True: must be False with config.dataset={c.dataset!r},"
+    " which has no images",
+  )
+  yield (
+    binary and c.model in CONVOLUTIONAL_MODELS,
+    f"config.model={c.model!r}: must be another one with"
+    f" config.dataset={c.dataset!r}, which has no images",
+  )
+  yield (
+    c.first_layer_norm > 0 and c.model != "two_layer",
+    f"config.first_layer_norm={c.first_layer_norm}: must be 0 with"
+    f" config.model={c.model!r}; it needs config.model='two_layer'",
+  )
+  yield (
+    c.normalization != "none" and c.model != "two_layer",
+    f"config.normalization={c.normalization!r}: must be 'none' with"
+    f" config.model={c.model!r}; it needs config.model='two_layer'",
+  )
+  sim_bn = c.normalization == "sim_bn"
+  yield (
+    sim_bn and c.init_from != "",
+    f"config.init_from={c.init_from!r}: must be '' with"
+    " config.normalization='sim_bn', which keeps a run's own training set",
+  )
+  yield (
+    sim_bn and c.dataset in STREAMED_DATASETS,
+    "config.normalization='sim_bn': must be another with"
+    f" config.dataset={c.dataset!r}, whose training set is streamed",
+  )
+  yield (
+    c.step_label_noise > 0 and not binary and not regression,
+    f"config.step_label_noise={c.step_label_noise}: must be 0 with"
+    f" config.dataset={c.dataset!r}, which has an output for each class",
+  )
+  yield (
+    c.step_label_noise >= 0.5 and c.loss == "logistic",
+    f"config.step_label_noise={c.step_label_noise}: must be < 0.5 with"
+    " config.loss='logistic', where it is a probability of flips",
   )
   lazy = c.lazy_alpha > 0
   yield (
     lazy and c.loss != "squared_error",
     f"config.lazy_alpha={c.lazy_alpha}: must be 0 with config.loss={c.loss!r};"
     " lazy training needs config.loss='squared_error'",
+  )
+  yield (
+    lazy and binary,
+    f"config.lazy_alpha={c.lazy_alpha}: must be 0 with"
+    f" config.dataset={c.dataset!r}, which has no one-hot targets",
   )
   yield (
     lazy and regression,

@@ -9,9 +9,11 @@ from data import digits
 from data import label_noise
 from data import matrix_factorization
 from data import regression_1d
+from data import signal_noise
 from data import teacher_student
 from data import tfds_images
 from data import trigonometric
+from data import xor
 from data.dataset import DataError as DataError
 from data.dataset import Dataset as Dataset
 
@@ -21,6 +23,9 @@ _OFFLINE = {
   "regression_1d": regression_1d.load,
   "matrix_factorization": matrix_factorization.load,
   "trigonometric": trigonometric.load,
+  "signal_noise": signal_noise.load,
+  "xor": xor.load,
+  "ball": xor.load,
 }
 
 

@@ -1,9 +1,12 @@
 """Wrong training labels.
 
 A noisy label is (label + offset) modulo the number of classes, so noise needs
-no look at the labels and is the same for resident and streamed data.
+no look at the labels and is the same for resident and streamed data. That of
+label-noise SGD is drawn anew at every step.
 """
 
+import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -51,3 +54,25 @@ def from_config(config: ml_collections.ConfigDict) -> dataset.LabelOffsets:
     config.label_noise_type,
     config.seed,
   )
+
+
+def at_step(
+  keys_B: jax.Array, targets: jax.Array, amount: float, *, flips: bool
+) -> jax.Array:
+  """Returns targets with fresh noise, for one step.
+
+  Args:
+    keys_B: a key for each example.
+    targets: real ones, [B, C], or classes 0 and 1, [B], which stand for -1 and
+      +1.
+    amount: the probability of a flip, or the standard deviation of what is
+      added to the targets, -1 and +1 included.
+    flips: whether classes are flipped.
+  """
+  if flips:
+    is_flipped_B = jax.vmap(lambda k: jax.random.bernoulli(k, amount))(keys_B)
+    return jnp.where(is_flipped_B, 1 - targets, targets)
+  # In a class lies half the distance between -1 and +1.
+  scale = amount if targets.ndim > 1 else amount / 2
+  noise = jax.vmap(lambda k: jax.random.normal(k, targets.shape[1:]))(keys_B)
+  return targets + scale * noise

@@ -52,10 +52,22 @@ def resident_arrays(splits: Sequence[dataset.Split]) -> PyTree:
   }
 
 
-def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
-  """Returns the order of the training examples in an epoch, int32 [N]."""
-  bits = np.random.Philox(key=seed, counter=[0, 0, 0, epoch])
-  return np.random.Generator(bits).permutation(num_examples).astype(np.int32)
+class EpochOrders:
+  """The order of the training examples in each epoch: epoch -> int32 [N]."""
+
+  def __init__(self, seed: int, num_examples: int):
+    self._num_examples = num_examples
+    # One for all epochs, since a new one takes entropy, which takes longer than
+    # the order of few examples.
+    self._bits = np.random.Philox(key=seed)
+    self._start: Any = self._bits.state
+    self._generator = np.random.Generator(self._bits)
+
+  def __call__(self, epoch: int) -> np.ndarray:
+    """Returns what depends on seed and epoch alone."""
+    self._start["state"]["counter"][:] = 0, 0, 0, epoch
+    self._bits.state = self._start
+    return self._generator.permutation(self._num_examples).astype(np.int32)
 
 
 class Feed(Protocol):
@@ -79,25 +91,29 @@ class ResidentFeed:
     batch_size: int,
     num_devices: int,
   ):
-    self._num_examples = split.num_examples
-    self._seed = seed
+    self._orders = EpochOrders(seed, split.num_examples)
+    self._steps_per_epoch = split.num_examples // batch_size
     self._batch_size = batch_size
     self._num_devices = num_devices
     self._epoch = -1
-    self._order = np.empty(0, np.int32)
+    self._batches = np.empty((0, batch_size), np.int32)
 
-  def batch_indices(self, step: int) -> np.ndarray:
-    """Returns the indices of the examples of a step, int32 [B]."""
-    epoch, i = divmod(step, self._num_examples // self._batch_size)
+  def rest_of_epoch(self, step: int) -> np.ndarray:
+    """Returns the indices of the examples from a step on, int32 [S, B]."""
+    epoch, i = divmod(step, self._steps_per_epoch)
     if epoch != self._epoch:
-      self._order = epoch_order(self._seed, epoch, self._num_examples)
+      used = self._orders(epoch)[: self._steps_per_epoch * self._batch_size]
+      self._batches = used.reshape(-1, self._batch_size)
       self._epoch = epoch
-    return self._order[i * self._batch_size : (i + 1) * self._batch_size]
+    return self._batches[i:]
 
   def take(self, first_step: int, num_steps: int, pad_to: int) -> PyTree:
     indices = np.zeros((pad_to, self._batch_size), np.int32)
-    for i in range(num_steps):
-      indices[i] = self.batch_indices(first_step + i)
+    done = 0
+    while done < num_steps:
+      batches = self.rest_of_epoch(first_step + done)[: num_steps - done]
+      indices[done : done + len(batches)] = batches
+      done += len(batches)
     return {"indices": _spread(indices, self._num_devices)}
 
 

@@ -10,6 +10,7 @@ from models import centred
 from models import mlp
 from models import resnet
 from models import two_layer
+from models import two_layer_conv
 from models import vgg
 
 
@@ -64,6 +65,7 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
     return mlp.MLP(
       num_outputs=dataset.num_outputs,
       num_neurons=tuple(config.num_neurons),
+      bias_layers=config.bias_layers,
       dtype=dtype,
       param_dtype=param_dtype,
     )
@@ -75,7 +77,18 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       activation=config.activation,
       use_bias=config.use_bias,
       initialization=config.initialization,
+      first_layer_scale=config.first_layer_scale,
+      normalization=config.normalization,
       trained_layers=config.trained_layers,
+      dtype=dtype,
+      param_dtype=param_dtype,
+    )
+  if config.model == "two_layer_conv":
+    return two_layer_conv.TwoLayerConv(
+      num_filters=config.num_filters,
+      averaged_over=config.averaged_over,
+      initialization=config.filter_initialization,
+      init_scale=config.init_scale,
       dtype=dtype,
       param_dtype=param_dtype,
     )

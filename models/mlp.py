@@ -8,17 +8,19 @@ import jax.numpy as jnp
 
 
 class MLP(nn.Module):
-  """ReLU network with biases; inputs are flattened.
+  """ReLU network; inputs are flattened.
 
   Attributes:
     num_outputs: width of the output.
     num_neurons: width of each hidden layer.
+    bias_layers: 'all', or 'first', where no other layer has a bias.
     dtype: of the arithmetic and the output.
     param_dtype: of the parameters.
   """
 
   num_outputs: int
   num_neurons: tuple[int, ...]
+  bias_layers: str = "all"
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
@@ -26,9 +28,14 @@ class MLP(nn.Module):
   def __call__(self, inputs: jax.Array, train: bool = True) -> jax.Array:
     del train  # Trains and evaluates alike.
     x = inputs.reshape(len(inputs), -1)
-    for width in self.num_neurons:
-      x = nn.relu(self._dense(width)(x))
-    return self._dense(self.num_outputs)(x)
+    for i, width in enumerate(self.num_neurons):
+      x = nn.relu(self._dense(i, width)(x))
+    return self._dense(len(self.num_neurons), self.num_outputs)(x)
 
-  def _dense(self, width: int) -> nn.Dense:
-    return nn.Dense(width, dtype=self.dtype, param_dtype=self.param_dtype)
+  def _dense(self, index: int, width: int) -> nn.Dense:
+    return nn.Dense(
+      width,
+      use_bias=self.bias_layers == "all" or index == 0,
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+    )

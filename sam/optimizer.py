@@ -1,9 +1,11 @@
 """Base optimizers: what turns a (SAM) gradient into an update."""
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import optax
 
+from sam import gradient
 from sam import schedule
 
 Hyperparameter = jax.Array | float
@@ -35,6 +37,20 @@ def _descend() -> optax.GradientTransformationExtraArgs:
   return _by_extra_arg(update)
 
 
+def _keep_norm(
+  layer: str, norm: float
+) -> optax.GradientTransformationExtraArgs:
+  """Ends a step with a layer scaled to a joint norm of all its parameters."""
+
+  def update(updates, params, **_):
+    moved = jax.tree.map(jnp.add, params[layer], updates[layer])
+    scale = norm / gradient.global_norm(moved)
+    step = jax.tree.map(lambda m, w: scale * m - w, moved, params[layer])
+    return {**updates, layer: step}
+
+  return _by_extra_arg(update)
+
+
 def _clip(max_norm: float) -> optax.GradientTransformation:
   return optax.clip_by_global_norm(max_norm) if max_norm else optax.identity()
 
@@ -46,7 +62,8 @@ def create(
 
   In this order: the gradient is clipped; SGD and Adam add coupled weight decay
   on all parameters; momentum or Adam's moments; AdamW adds its decoupled
-  decay; then the schedule and the learning rate.
+  decay; then the schedule and the learning rate; last, the first layer is
+  scaled to `first_layer_norm`, if there is one.
 
   Args:
     config: reads the fields of the section "optimization" in configs/base.py.
@@ -70,10 +87,13 @@ def create(
     parts = [decay, adam] if name == "adam" else [adam, decay]
   else:
     raise ValueError(f"unknown optimizer {name!r}")
+  norm = config.first_layer_norm
+  last = [_keep_norm("first", norm)] if norm else []
   factor = schedule.create(config, steps_per_epoch)
   return optax.chain(
     _clip(config.gradient_clip),
     *parts,
     optax.scale_by_schedule(factor),
     _descend(),
+    *last,
   )

@@ -1,6 +1,6 @@
-"""Learning-rate schedules: step -> factor on the peak learning rate."""
+"""Schedules: step -> factor on the peak learning rate, or on rho."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -29,15 +29,47 @@ def num_train_steps(
 
 
 def create(config: ml_collections.ConfigDict, steps_per_epoch: int) -> Schedule:
-  """Returns the schedule that `config.lr_scheduler` names.
+  """Returns the factor on the learning rate at each step.
+
+  It is that of the schedule that `config.lr_scheduler` names, in [0, 1], times
+  that of the stage.
 
   Args:
-    config: reads lr_scheduler, warmup_steps, num_epochs, num_train_steps.
+    config: reads lr_scheduler, warmup_steps, num_epochs, num_train_steps,
+      stage_starts and stage_lr_factors.
     steps_per_epoch: training steps in an epoch.
 
   Returns:
-    A function of the (0-based) step, with values in [0, 1].
+    A function of the (0-based) step.
   """
+  factor = _named(config, steps_per_epoch)
+  if not config.stage_starts:
+    return factor
+  staged = _staged(config, config.stage_lr_factors, steps_per_epoch)
+  return lambda step: factor(step) * staged(step)
+
+
+def create_rho(
+  config: ml_collections.ConfigDict, steps_per_epoch: int
+) -> Schedule:
+  """Returns the factor on rho at each step, which is that of the stage."""
+  return _staged(config, config.stage_rho_factors, steps_per_epoch)
+
+
+def _staged(
+  config: ml_collections.ConfigDict,
+  factors: Sequence[float],
+  steps_per_epoch: int,
+) -> Schedule:
+  """Returns 1 in the first stage and one of the factors in each other."""
+  total = num_train_steps(config, steps_per_epoch)
+  starts = [round(fraction * total) for fraction in config.stage_starts]
+  constants = [optax.constant_schedule(x) for x in (1.0, *factors)]
+  return optax.join_schedules(constants, starts)
+
+
+def _named(config: ml_collections.ConfigDict, steps_per_epoch: int) -> Schedule:
+  """Returns the schedule that `config.lr_scheduler` names."""
   total = num_train_steps(config, steps_per_epoch)
   warmup = config.warmup_steps
   name = config.lr_scheduler

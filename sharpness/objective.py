@@ -99,6 +99,26 @@ def _ggn_vp(function, w, v, fixed, batch):
   return transpose(jax.jvp(slope, (outputs,), (tangent,))[1])[0]
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _ggn_trace(function, w, fixed, batch):
+  """Sum over examples of tr J^T (Hessian of the loss of the outputs) J."""
+
+  def of_example(example):
+    alone = jax.tree.map(lambda x: x[None], example)
+
+    def outputs_of(w):
+      return function.outputs(w, fixed, alone)[0]
+
+    def loss(outputs):
+      return function.loss(outputs[None], alone)[0]
+
+    jacobian_Cxd = jax.jacrev(outputs_of)(w)
+    curvature_CxC = jax.hessian(loss)(outputs_of(w))
+    return jnp.sum(curvature_CxC * (jacobian_Cxd @ jacobian_Cxd.T))
+
+  return jnp.sum(jax.vmap(of_example)(batch))
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _power_vp(function, power, w, v, fixed, batch):
   """Sum over examples of (Hessian of the example)^power v."""
@@ -288,6 +308,25 @@ class Objective:
     """Returns the generalized Gauss-Newton matrix at `w` times `v`, [d]."""
     return self._mean(lambda b: _ggn_vp(self._function, w, v, self._fixed, b))
 
+  def ggn_trace(self, w: jax.Array, chunk: int = 16) -> jax.Array:
+    """Returns the exact trace of the matrix of `ggn_vp`, a scalar.
+
+    Of a squared error at interpolation it is that of the Hessian, and so it is
+    everywhere for ReLU networks of products and sums of weights alone: their
+    outputs are linear in each weight.
+
+    Args:
+      w: weights, [d].
+      chunk: examples at once; memory grows with chunk times outputs times d.
+
+    Raises:
+      ValueError: examples depend on their batch.
+    """
+    self._check_independent()
+    return self._mean_of_chunks(
+      lambda part: _ggn_trace(self._function, w, self._fixed, part), chunk
+    )
+
   def power_vp(
     self, w: jax.Array, v: jax.Array, power: int, chunk: int = 16
   ) -> jax.Array:
@@ -306,13 +345,17 @@ class Objective:
       ValueError: examples depend on their batch.
     """
     self._check_independent()
+    return self._mean_of_chunks(
+      lambda part: _power_vp(self._function, power, w, v, self._fixed, part),
+      chunk,
+    )
 
+  def _mean_of_chunks(
+    self, of_part: Callable[[Batch], jax.Array], chunk: int
+  ) -> jax.Array:
     def of_batch(batch):
-      total = 0.0
-      for i in range(0, _size(batch), chunk):
-        part = jax.tree.map(lambda x, i=i: x[i : i + chunk], batch)
-        total += _power_vp(self._function, power, w, v, self._fixed, part)
-      return total
+      starts = range(0, _size(batch), chunk)
+      return sum(of_part(_rows(batch, i, i + chunk)) for i in starts)
 
     return self._mean(of_batch)
 

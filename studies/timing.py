@@ -17,13 +17,14 @@ import tqdm
 from configs import base
 from data import Dataset
 import experiment
+import state
 from studies import cells
 
 # Measured on 2 CPU cores. Beside its operations, a run needs this much for a
 # step, and this much for its records and TensorBoard; a cell needs this much to
 # compile for each device; convolutions in small images reach this fraction of
 # the speed of matrix products.
-STEP_SECONDS = 5e-5
+STEP_SECONDS = 2e-5
 RUN_SECONDS = 0.02
 COMPILE_SECONDS = {False: 2.0, True: 15.0}
 CONVOLUTION_SPEED = 0.35
@@ -50,7 +51,8 @@ def estimate(cell: cells.Cell, dataset: Dataset) -> float:
   exp = experiment.create(cell.config, (dataset,) * len(runs))
   c = exp.config
   inputs = jnp.zeros((c.batch_size, *exp.dataset.input_shape))
-  variables = jax.eval_shape(exp.model.init, jax.random.key(0), inputs)
+  weights = state.abstract_weights(exp)
+  variables = {"params": weights["params"], **weights["model_state"]}
   forward = jax.jit(functools.partial(exp.model.apply, train=False))
   costs = forward.lower(variables, inputs).cost_analysis() or {}
   # Backward costs twice as much as forward; SAM does both twice.

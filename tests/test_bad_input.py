@@ -127,14 +127,18 @@ def finished_run(start, tmp_path_factory) -> tuple[pathlib.Path, Outcome]:
 
 # --- every field --------------------------------------------------------------
 
-WRONG_KIND = {int: "1.5", float: "wide", bool: "maybe", tuple: "(1.5,)"}
+WRONG_KIND = {int: "1.5", float: "wide", bool: "maybe", tuple: "('a',)"}
+WRONG_ENTRY = {int: "(1.5,)", float: "('a',)"}
 # On the command line everything is a text; only a config file can err.
 WRONG_KIND_IN_FILE = {str: 3}
 NAME_OF_KIND = {
   int: "an integer",
   float: "a finite number",
   bool: "True or False",
-  tuple: "a tuple of integers",
+}
+NAME_OF_ENTRIES = {
+  int: "a tuple of integers",
+  float: "a tuple of finite numbers",
 }
 # What cannot be out of range, by kind or name, and why.
 NO_RANGE = {
@@ -152,7 +156,8 @@ def out_of_range(field: base.Field) -> list[str]:
     return [f"({least}, {least})", *(f"({v},)" for v in outside)]
   if field.choices:
     return ["no_such_choice"]
-  step = 0.001 if field.kind is float else 1
+  is_float = float in (field.kind, field.kind is tuple and field.entries)
+  step = 0.001 if is_float else 1
   values = [
     *(field.minimum - step for _ in [0] if field.minimum is not None),
     *(field.maximum + step for _ in [0] if field.maximum is not None),
@@ -177,7 +182,9 @@ def ends(field: base.Field) -> list[str]:
 def kind_cases() -> Iterator[Any]:
   for name, field in base.FIELDS.items():
     if field.kind in WRONG_KIND:
-      value = "('a',)" if field.each else WRONG_KIND[field.kind]
+      value = WRONG_KIND[field.kind]
+      if field.kind is tuple and not field.each:
+        value = WRONG_ENTRY[field.entries]
       yield pytest.param(name, value, id=f"{name}={value}")
 
 
@@ -221,6 +228,8 @@ def assert_explains(line: str, name: str, value: Any) -> None:
   expected = [repr(c) for c in field.choices] or ends(field)
   if field.each:
     expected += ["a tuple", NAME_OF_KIND[base.FIELDS[field.each].kind]]
+  elif field.kind is tuple:
+    expected.append(NAME_OF_ENTRIES[field.entries])
   elif field.kind in NAME_OF_KIND:
     expected.append(NAME_OF_KIND[field.kind])
   for part in expected:
@@ -246,6 +255,12 @@ def test_out_of_range(refused, name, value):
 # --- fields that contradict each other ----------------------------------------
 
 TEACHER = {"dataset": "teacher_student", "loss": "squared_error"}
+SIGNS = {"dataset": "signal_noise", "loss": "squared_error"}
+SIM_BN = {
+  "normalization": "sim_bn",
+  "model": "two_layer",
+  "num_neurons": (3,),
+}
 # One case a rule, in the order of the rules: the wrong field and its value, the
 # other fields, and what the line says is allowed.
 CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
@@ -260,6 +275,19 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
   ),
   ("microbatch_size", 256, {}, "must be <= config.batch_size=128"),
   ("ascent_steps", 2, {"perturbation": "unnormalized"}, "must be 1"),
+  (
+    "stage_starts",
+    (0.5, 0.25),
+    {"stage_lr_factors": (2.0, 1.0), "stage_rho_factors": (2.0, 1.0)},
+    "must ascend",
+  ),
+  ("stage_lr_factors", (2.0,), {}, "for each of config.stage_starts=()"),
+  (
+    "stage_rho_factors",
+    (),
+    {"stage_starts": (0.5,), "stage_lr_factors": (2.0,)},
+    "for each of config.stage_starts=(0.5,)",
+  ),
   ("num_train_steps", 0, {}, ">= 1, or -1"),
   ("steps_per_eval", 0, {}, ">= 1, or -1"),
   ("warmup_steps", 0, {"lr_scheduler": "inverse_sqrt"}, "must be >= 1"),
@@ -273,8 +301,47 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
   ("label_smoothing", 0.1, TEACHER, "must be 0"),
   ("augment", True, TEACHER, "must be False"),
   ("model", "vgg11", TEACHER, "must be 'mlp' or 'two_layer'"),
+  ("model", "two_layer_conv", {}, "needs config.dataset='signal_noise'"),
   ("num_neurons", (3, 2), {"model": "two_layer"}, "must have one entry"),
+  (
+    "loss",
+    "cross_entropy",
+    {"dataset": "signal_noise"},
+    "must be 'logistic' or 'squared_error' with config.dataset='signal_noise'",
+  ),
+  ("loss", "logistic", {}, "must be 'cross_entropy' or 'squared_error'"),
+  ("label_smoothing", 0.1, SIGNS, "must be 0"),
+  (
+    "label_smoothing",
+    0.5,
+    {"dataset": "signal_noise", "loss": "logistic"},
+    "must be < 0.5",
+  ),
+  ("augment", True, SIGNS, "must be False"),
+  ("model", "vgg11", SIGNS, "must be another one"),
+  ("first_layer_norm", 10.0, {}, "must be 0 with config.model='mlp'"),
+  ("normalization", "sim_ln", {}, "must be 'none' with config.model='mlp'"),
+  (
+    "init_from",
+    "run",
+    SIM_BN,
+    "must be '' with config.normalization='sim_bn'",
+  ),
+  (
+    "normalization",
+    "sim_bn",
+    {**SIM_BN, "dataset": "imagenet2012"},
+    "must be another with config.dataset='imagenet2012'",
+  ),
+  ("step_label_noise", 0.1, {}, "must be 0 with config.dataset='digits'"),
+  (
+    "step_label_noise",
+    0.5,
+    {"dataset": "xor", "loss": "logistic"},
+    "must be < 0.5 with config.loss='logistic'",
+  ),
   ("lazy_alpha", 1.0, {}, "must be 0 with config.loss='cross_entropy'"),
+  ("lazy_alpha", 1.0, SIGNS, "which has no one-hot targets"),
   ("lazy_alpha", 1.0, TEACHER, "must be 0 with config.dataset="),
   (
     "lazy_alpha",

@@ -112,3 +112,30 @@ def test_weights_of_another_run_bring_their_fixed_layer(tmp_path):
   first = start("first")
   second = start("second", seed=1, init_from=str(tmp_path / "first"))
   helpers.assert_same_bits(first, second)
+
+
+def test_every_run_normalizes_by_its_own_training_set():
+  """Sim-BN; what is measured of a run has the same constants."""
+  c = helpers.config(
+    dataset="xor",
+    loss="squared_error",
+    input_dim=5,
+    num_train=12,
+    data_seed=-1,
+    batch_size=1,
+    model="two_layer",
+    num_neurons=(6,),
+    normalization="sim_bn",
+  )
+  c.sweep.seed = (0, 1)
+  datasets = data.load_runs(base.runs(c))
+  trainer = trainer_lib.Trainer(experiment.create(c, datasets, jax.devices()))
+  while trainer.step < 5:
+    trainer.call(5 - trainer.step)
+  kept = [
+    np.asarray(trainer.state(i).model_state["fixed"]["training_inputs"])
+    for i in range(2)
+  ]
+  for inputs, dataset in zip(kept, datasets, strict=True):
+    np.testing.assert_array_equal(inputs, dataset.splits["train"].inputs)
+  assert (kept[0] != kept[1]).any()

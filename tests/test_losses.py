@@ -19,13 +19,15 @@ class Identity(nn.Module):
 
 
 class Task:
-  def __init__(self, num_classes):
+  def __init__(self, num_classes, num_outputs):
     self.num_classes = num_classes
+    self.num_outputs = num_outputs
 
 
 def _values(outputs, targets, num_classes, train=True, **fields):
   c = helpers.config(**fields)
-  loss_fn = losses.create(c, Identity(), Task(num_classes), train=train)
+  task = Task(num_classes, len(outputs[0]))
+  loss_fn = losses.create(c, Identity(), task, train=train)
   batch = {"inputs": jnp.array(outputs), "targets": jnp.array(targets)}
   loss, aux = loss_fn({}, {}, batch, jax.random.key(0))
   assert float(loss) == pytest.approx(np.mean(aux["per_example"]["loss"]))
@@ -70,6 +72,33 @@ def test_squared_error_of_regression():
   got = _values([[1.0], [2.0]], [[3.0], [2.5]], None, **c)
   assert set(got) == {"loss"}
   np.testing.assert_allclose(got["loss"], [4, 0.25])
+
+
+SIGNS = {"dataset": "signal_noise"}
+LOG_ODDS = [[np.log(3.0)], [np.log(3.0)], [0.0]]  # P(class 1): 3/4, 3/4, 1/2.
+
+
+def test_logistic_loss_of_one_output():
+  got = _values(LOG_ODDS, [1, 0, 1], 2, loss="logistic", **SIGNS)
+  np.testing.assert_allclose(got["loss"], np.log([4 / 3, 4, 2]), rtol=1e-6)
+  np.testing.assert_allclose(got["accuracy"], [1, 0, 0])
+
+
+def test_smoothed_logistic_loss_is_least_at_its_log_odds():
+  """Namely at ln((1 - p) / p), where it is the entropy of p."""
+  fields = {"loss": "logistic", "label_smoothing": 0.25, **SIGNS}
+  got = _values(LOG_ODDS, [1, 0, 1], 2, **fields)
+  entropy = np.log(4) - 0.75 * np.log(3)
+  expected = [entropy, 0.75 * np.log(4) + 0.25 * np.log(4 / 3), np.log(2)]
+  np.testing.assert_allclose(got["loss"], expected, rtol=1e-6)
+  got = _values(LOG_ODDS, [1, 0, 1], 2, False, **fields)
+  np.testing.assert_allclose(got["loss"], np.log([4 / 3, 4, 2]), rtol=1e-6)
+
+
+def test_squared_error_against_signs():
+  got = _values([[0.5], [-0.5]], [1, 1], 2, loss="squared_error", **SIGNS)
+  np.testing.assert_allclose(got["loss"], [0.25, 2.25])
+  np.testing.assert_allclose(got["accuracy"], [1, 0])
 
 
 def test_bfloat16_outputs_are_compared_in_float32():

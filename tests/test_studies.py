@@ -75,6 +75,11 @@ def gain_by_alpha(t, size, sign, epoch):
   return -sign * 0.01 * np.log10(t["lazy_alpha"]) * (1 + 10 * t["rho"])
 
 
+def gain_by_window(t, size, sign, epoch):
+  side = (t["sam_begin"] == 0) * 1.0 - (t["sam_end"] == 1)
+  return 0.05 + sign * 0.01 * side + 0.02 * (t["sam_end"] - t["sam_begin"])
+
+
 GAINS = {
   "width": gain_by_size,
   "optimal_rho": gain_by_rho,
@@ -86,6 +91,7 @@ GAINS = {
   "early_stopping": gain_by_epoch,
   "m_sharpness": gain_by_microbatch,
   "linearized": gain_by_alpha,
+  "early_sam": gain_by_window,
 }
 
 
@@ -149,8 +155,27 @@ def distance_by_alpha(t, size, sign):
   }
 
 
+def traces_by_network(t, size, sign):
+  """Returns runs in which only memorizing networks, or only others, fail."""
+  shape = t["shape"]
+  sharp = shape.str.endswith("decay")
+  fails = shape.str.contains("bias-sam") & ~shape.str.contains("no_bias")
+  accuracy = np.where(fails == (sign == 1), 0.8, 1 - 1e-3 * t["seed"])
+  trace = np.where(sharp == (sign == 1), 80.0, 2.0) + 0.1 * t["seed"]
+  return {
+    "final_test_accuracy": accuracy,
+    "final_test_loss": np.where(fails, 0.2, 0.1) + 0.001 * t["seed"],
+    "reach": np.where(fails, 0.1, 0.2) + 0.001 * t["seed"],
+    "trace": trace,
+    "progress": [[10.0, 20.0, 50.0, 100.0]] * len(t),
+    "traces": [[x, x, x, x] for x in trace],
+    "scores": [[0.9, 0.9, x, x] for x in accuracy],
+  }
+
+
 MEASURED = {
   "convergence": losses_by_size,
+  "flatness_vs_generalization": traces_by_network,
   "hessian": curvature_by_rho,
   "linearized": distance_by_alpha,
   "perturbation_size": perturbation_by_size,
@@ -232,9 +257,10 @@ def test_cells_are_valid(name, preset):
     base.check(cell.config)
     num_seeds = len(cell.config.sweep.seed)
     if preset == "laptop":
-      assert cell.config.dataset in ("digits", *base.REGRESSION_DATASETS)
-      # The loss on the training set is all that is asked of it.
-      is_fit = cell.config.dataset == "matrix_factorization"
+      generated = base.REGRESSION_DATASETS + base.BINARY_DATASETS
+      assert cell.config.dataset in ("digits", *generated)
+      # Where nothing is chosen.
+      is_fit = cell.config.dataset in ("matrix_factorization", "xor", "ball")
       assert (cell.config.validation_fraction == 0) == is_fit
       assert cell.config.data_seed == -1
       is_main = name in GAINS and cell.labels["workload"] == "mlp_digits"

@@ -3,11 +3,13 @@
 import json
 import types
 
+import pandas as pd
 import pytest
 
 import records
 from studies import cells
 from studies import claims
+from studies import computed
 from studies import figures
 from studies import frame
 import study
@@ -92,6 +94,56 @@ def test_study(tmp_path, capsys):
   # A grid that has changed is not taken for the one that was trained.
   with pytest.raises(records.RunError, match=r"sweep\.rho=\[0\.0, 0\.1\], not"):
     study.run(STUDY, "other", tmp_path)
+
+
+def _computed_cells(preset):
+  return [
+    computed.Cell(
+      f"width{width}",
+      {"width": width, "bias": 0.5 if preset == "tiny" else 1.0},
+      num_runs=2,
+      labels={"half": width / 2},
+    )
+    for width in (4, 8)
+  ]
+
+
+def _computed_claim(results):
+  slope = claims.slope(results, "width", "gain")
+  verdict = claims.verdict(slope, above=0)
+  return [claims.claim_record("it grows", "gain", "-", slope, verdict)]
+
+
+def test_computed_study(tmp_path, capsys):
+  """Its rows come from a function, which is called once a cell."""
+  called = []
+
+  def compute(cell):
+    called.append(cell.name)
+    width, bias = cell.settings["width"], cell.settings["bias"]
+    return [
+      {"seed": s, "width": width, "gain": bias * width + s, "curve": [1.0]}
+      for s in (0, 1)
+    ]
+
+  parts = {**vars(STUDY), "cells": _computed_cells, "claim": _computed_claim}
+  del parts["measure"]
+  made = types.SimpleNamespace(**parts, compute=compute, COMPUTE_SECONDS=1.0)
+  assert study.run(made, "tiny", tmp_path) == 0
+  out = capsys.readouterr().out
+  assert "4 runs in 2 cells\nestimated time: 00:04" in out
+  results = pd.read_csv(tmp_path / "results.csv")
+  assert list(results.columns) == ["seed", "width", "gain", "half"]
+  assert results["half"].tolist() == [2, 2, 4, 4]
+  found = json.loads((tmp_path / "claim.json").read_text())["found"]
+  assert found[0]["value"] == 0.5 * (8 - 4)
+  assert (tmp_path / "figure.png").exists()
+
+  (tmp_path / "cells" / "width8" / computed.RESULT).unlink()
+  assert study.run(made, "tiny", tmp_path) == 0
+  assert called == ["width4", "width8", "width8"]
+  with pytest.raises(records.RunError, match=r"bias=0\.5, not 1\.0"):
+    study.run(made, "other", tmp_path)
 
 
 @pytest.mark.parametrize("path", [None, "nowhere.py", "studies/claims.py"])

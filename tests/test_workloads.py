@@ -38,6 +38,8 @@ FIELDS = {
   "regression_1d": {"num_train_steps": 1000, "log_every_steps": 100},
   "matrix_factorization": {"num_epochs": 2},
   "two_layer_trigonometric": {"num_epochs": 60, "learning_rate": 0.003},
+  "xor": {"num_epochs": 200, "log_every_steps": 2000, "eval_every_epochs": 50},
+  "signal_noise": {"input_dim": 500},
   "resnet_imagenet": {
     **SMALL,
     "num_train_steps": 12,

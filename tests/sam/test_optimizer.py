@@ -36,6 +36,15 @@ STEPS_PER_EPOCH = 10
       {"lr_scheduler": "inverse_sqrt", "warmup_steps": 16},
       {0: 0, 8: 0.5 / 4, 16: 1 / 4, 64: 1 / 8},
     ),
+    (
+      {
+        "lr_scheduler": "step_half",
+        "stage_starts": (0.25, 0.5),
+        "stage_lr_factors": (3.0, 5.0),
+        "stage_rho_factors": (1.0, 1.0),
+      },
+      {0: 1, 24: 1, 25: 3, 49: 3, 50: 0.5, 99: 0.5},
+    ),
   ],
   ids=lambda x: "-".join(map(str, x.values())) if "lr_scheduler" in x else "",
 )
@@ -96,3 +105,45 @@ def test_base_optimizers_equal_optax(fields, want):
     ours, 7, learning_rate=jnp.float32(0.1), weight_decay=c.weight_decay
   )
   np.testing.assert_allclose(got, _descend(want, 7), rtol=2e-6)
+
+
+def test_rho_by_stage():
+  c = helpers.config(
+    num_epochs=10,
+    stage_starts=(0.25, 0.5),
+    stage_lr_factors=(1.0, 1.0),
+    stage_rho_factors=(2.0, 10.0),
+  )
+  factor = schedule.create_rho(c, STEPS_PER_EPOCH)
+  found = [float(factor(jnp.int32(step))) for step in (0, 24, 25, 49, 50, 99)]
+  assert found == [1, 1, 2, 2, 10, 10]
+  constant = schedule.create_rho(helpers.config(), STEPS_PER_EPOCH)
+  assert float(constant(jnp.int32(7))) == 1
+
+
+def test_the_first_layer_is_kept_on_its_sphere():
+  """Updates along it and out of it: (3, 4) - 0.5 (2, 0) has norm sqrt(20)."""
+  c = helpers.config(
+    model="two_layer",
+    num_neurons=(1,),
+    optimizer="sgd",
+    momentum=0.0,
+    lr_scheduler="constant",
+    first_layer_norm=10.0,
+  )
+  params = {
+    "first": {"kernel": jnp.array([[3.0]]), "bias": jnp.array([4.0])},
+    "second": {"kernel": jnp.array([[1.0]])},
+  }
+  grads = {
+    "first": {"kernel": jnp.array([[2.0]]), "bias": jnp.array([0.0])},
+    "second": {"kernel": jnp.array([[1.0]])},
+  }
+  ours = optimizer.create(c, STEPS_PER_EPOCH)
+  updates, _ = ours.update(
+    grads, ours.init(params), params, learning_rate=0.5, weight_decay=0.0
+  )
+  after = optax.apply_updates(params, updates)
+  assert float(after["first"]["kernel"][0, 0]) == pytest.approx(20 / 20**0.5)
+  assert float(after["first"]["bias"][0]) == pytest.approx(40 / 20**0.5)
+  assert float(after["second"]["kernel"][0, 0]) == 0.5

@@ -1,0 +1,1 @@
+"""Theorems about small models as programs; they know only JAX and NumPy."""
