@@ -26,8 +26,9 @@ examples; the paper does not state their number.
 Every seed draws its own data. The paper does not state its initial weights;
 here they are Flax's. Beyond the paper are label-noise SGD (noise 0.5), two
 looks at why it generalizes with biases where 1-SAM does not (1-SAM on noisy
-targets, and on how many training examples neurons are on), and normalized
-networks with 200 training examples, since 100 are few for some draws.
+targets, and on how many training examples neurons are on), and 200 training
+examples, since 100 are few for some draws: normalized networks should then
+generalize, and those with biases still not.
 """
 
 from collections.abc import Mapping
@@ -184,6 +185,7 @@ OTHER = {
   ),
   # At 0.01, as with 100 examples, three of four seeds lose all neurons.
   "sim_bn_200-sam": _row("", {**SIM_BN, **MORE}, (0.005, 0.2), E5, 400),
+  "bias_200-sam": _row("", {**BIAS, **MORE}, (0.01, 0.05), E5, 1500),
   "sim_ln_200-sam": _row("", {**SIM_LN, **MORE}, (0.1, 0.1), E5, 1000),
   "three_layers-decay": _row("11a", THREE_LAYERS, (0.01, 0), E5, 1000, 1, 0.05),
   "three_layers-sam": _row("11b", THREE_LAYERS, (0.01, 0.05), E5, 1000),
@@ -303,6 +305,7 @@ NETWORKS = {
   "sim_bn": "Sim-BN",
   "sim_ln": "Sim-LN",
   "sim_ln_on_sphere": "Sim-LN on a sphere",
+  "bias_200": "with biases, 200 examples",
   "sim_bn_200": "Sim-BN, 200 examples",
   "sim_ln_200": "Sim-LN, 200 examples",
   "softplus": "softplus with biases",
@@ -464,6 +467,7 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       "bias-sam",
       "bias-noise",
     ),
+    _why(table.accuracy("bias_200-sam", False)),
     _why(table.accuracy("sim_bn_200-sam", True)),
     _why(table.accuracy("sim_ln_200-sam", True)),
     *(
