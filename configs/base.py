@@ -277,7 +277,8 @@ FIELDS: dict[str, Field] = {
     0.0,
     "label noise drawn anew at every step: the standard deviation of what is"
     " added to the targets of a squared error, or the probability that a class"
-    " is flipped, with 'logistic'",
+    " is flipped, with 'logistic'. The logged training metrics are of the noisy"
+    " targets",
     minimum=0.0,
     read_if={"dataset": REGRESSION_DATASETS + BINARY_DATASETS},
   ),

@@ -111,9 +111,10 @@ def _conditions(results: pd.DataFrame) -> list[findings.Condition]:
   return found
 
 
-def gains(condition: findings.Condition) -> pd.DataFrame:
+def gains(condition: findings.Condition, metric: str = "") -> pd.DataFrame:
   """Returns the gain in every window, with its name and share of the steps."""
-  table = findings.gains(condition.runs, _WINDOW, condition.metric)
+  metric = metric or condition.metric
+  table = findings.gains(condition.runs, _WINDOW, metric)
   begin, end = table["sam_begin"], table["sam_end"]
   window = pd.Series("always", table.index)
   window = window.mask(end < 1, "first").mask(begin > 0, "last")
@@ -148,7 +149,24 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
         ),
       )
     )
+    if condition.runs["lr_scheduler"].eq("constant").all():
+      records.append(_fit_at_end(condition))
   return records
+
+
+def _fit_at_end(condition: findings.Condition) -> findings.Record:
+  """Returns the record of the claim that SGD fits wrong labels after SAM."""
+  table = gains(condition, findings.FIT)
+  first, last = (table[table["window"] == w] for w in ("first", "last"))
+  return findings.positive(
+    f"why: {condition.title}: with SAM first, SGD then fits more training"
+    " labels, wrong ones too, than SAM last leaves",
+    f"{findings.FIT} at the end",
+    "not reported",
+    claims.difference(
+      first, last, "sam", "difference of the accuracies, paired over seeds"
+    ),
+  )
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:

@@ -159,7 +159,7 @@ def traces_by_network(t, size, sign):
   """Returns runs in which only memorizing networks, or only others, fail."""
   shape = t["shape"]
   sharp = shape.str.endswith("decay")
-  fails = shape.str.contains("bias-sam") & ~shape.str.contains("no_bias")
+  fails = shape.str.contains("bias.*-sam") & ~shape.str.contains("no_bias")
   accuracy = np.where(fails == (sign == 1), 0.8, 1 - 1e-3 * t["seed"])
   trace = np.where(sharp == (sign == 1), 80.0, 2.0) + 0.1 * t["seed"]
   return {
