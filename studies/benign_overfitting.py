@@ -25,6 +25,11 @@ by all methods and norms; statistics are over seeds.
 
 The sizes of the grids are those of the paper's figure as well as could be told.
 Beyond the paper: the exponents, larger tau, and the share that is switched off.
+
+Two explanations were chosen after a look. In a trial of five seeds the exponent
+was 0.29 at the largest initial scale of Condition 3.1 and 0.25 at a tenth of
+it, which is used. After 300 steps of SAM alone not every run fits; with
+gradient descent after SAM, as in Theorem 4.1, all do.
 """
 
 from collections.abc import Sequence
