@@ -1,5 +1,4 @@
-"""Patches of signal and of noise: Chen et al. (2023), "Why does SAM generalize
-better than SGD".
+"""Patches of signal and of noise: Chen et al. (2023, arXiv 2310.07269).
 
 An example of class y = +-1 has P patches in R^d. One of them, at random, is
 y mu, where mu = ||mu|| e_1; the others are one noise xi ~ N(0, sigma_p^2 I).

@@ -1,5 +1,4 @@
-"""Two functions of two coordinates: Wen, Li and Ma (2023), "SAM minimizes
-sharpness, but not only to generalize".
+"""Two functions of two coordinates: Wen, Li and Ma (2023, arXiv 2307.11007).
 
 'xor': x is uniform on {-1, 1}^d, and its class is y = x1 x2. 'ball': x is
 uniform in the ball of radius sqrt(d), and y = |x1| - |x2| is a real target. The

@@ -1,8 +1,8 @@
 """Two-layer convolutional ReLU network whose second layer is fixed.
 
-Chen et al. (2023), "Why does SAM generalize better than SGD": f = F_1 - F_0,
-where F_j sums relu(<w_jr, x_p>) over the m filters r of class j and the patches
-x_p of the input, times a factor. There is no bias.
+Chen et al. (2023, arXiv 2310.07269): f = F_1 - F_0, where F_j sums
+relu(<w_jr, x_p>) over the m filters r of class j and the patches x_p of the
+input, times a factor. There is no bias.
 """
 
 from collections.abc import Callable

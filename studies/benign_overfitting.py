@@ -1,5 +1,5 @@
-"""Where SAM and gradient descent overfit harmlessly: Chen et al. (2023),
-"Why does SAM generalize better than SGD", Figure 2 and Theorems 3.2 and 4.1.
+"""Where SAM and gradient descent overfit harmlessly: Chen et al. (2023,
+arXiv 2310.07269), Figure 2 and Theorems 3.2 and 4.1.
 
 A two-layer network fits twenty examples, each a patch of signal and one of
 noise, and is tested over the dimension d of a patch and the norm ||mu|| of the

@@ -1,5 +1,6 @@
-"""When SAM matters: Chen et al. (2023), "Why does SAM generalize better than
-SGD", whose theory needs SAM in the first steps only, before SGD.
+"""When SAM matters: Chen et al. (2023, arXiv 2310.07269).
+
+Their theory needs SAM in the first steps only, before SGD.
 
 SAM is on in the first or in the last part of training, at equal numbers of its
 steps: 10, 30, 50, 70 and 90 % of them. Claim: SAM first gains more than SAM

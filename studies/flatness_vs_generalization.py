@@ -1,8 +1,8 @@
 """Flat minima that generalize, and flat ones that do not.
 
-Wen, Li and Ma (2023), "SAM minimizes sharpness, but not only to generalize",
-Figures 1 to 11 and Table 2. On 100 examples of x1 x2 in 30 dimensions, 1-SAM
-(batch size 1) goes to the flattest interpolating two-layer networks. Claims:
+Wen, Li and Ma (2023, arXiv 2307.11007), Figures 1 to 11 and Table 2. On 100
+examples of x1 x2 in 30 dimensions, 1-SAM (batch size 1) goes to the flattest
+interpolating two-layer networks. Claims:
 
   without biases, with Sim-BN and with Sim-LN it generalizes;
   with biases in the first layer it becomes flatter than gradient descent with
@@ -51,7 +51,7 @@ from studies import grids
 from theory import flattest
 import trained
 
-PAPER = "Figures 1 to 11, Table 1"
+PAPER = "Wen et al. (2023), Figures 1 to 11, Table 1"
 CLAIM = (
   "the flattest networks may memorize, and SAM may generalize for another"
   " reason than that it finds them"

@@ -1,11 +1,12 @@
 """The flattest interpolating networks that are known in closed form.
 
-Wen, Li and Ma (2023), "SAM minimizes sharpness, but not only to generalize",
-Sections 4 and 5 and Appendix A. Sharpness is the trace of the Hessian of the
-mean squared error over n training examples, without a factor 1/2, or of the
-logistic loss with label smoothing. Weights are those of models/two_layer.py:
-'first' has 'kernel' [d, m] and 'bias' [m], 'second' 'kernel' [m, 1], and
-'normalization' of Sim-BN 'scale' [m].
+Wen, Li and Ma (2023), "Sharpness Minimization Algorithms Do Not Only Minimize
+Sharpness To Achieve Better Generalization" (arXiv 2307.11007), Sections 4 and 5
+and Appendix A. Sharpness is the trace of the Hessian of the mean squared error
+over n training examples, without a factor 1/2, or of the logistic loss with
+label smoothing. Weights are those of models/two_layer.py: 'first' has 'kernel'
+[d, m] and 'bias' [m], 'second' 'kernel' [m, 1], and 'normalization' of Sim-BN
+'scale' [m].
 
 Three formulae are printed otherwise. Each is checked in
 tests/theory/test_flattest.py:

@@ -1,9 +1,9 @@
 """Gradient descent and SAM on signal and noise patches, in inner products.
 
-Chen et al. (2023), "Why does SAM generalize better than SGD". The network is
-that of models/two_layer_conv.py, the data that of data/signal_noise.py: patches
-y mu with mu = ||mu|| e, and xi_i. Every step moves the filters within the span
-of the noises and the signal,
+Chen et al. (2023), "Why Does Sharpness-Aware Minimization Generalize Better
+Than SGD?" (arXiv 2310.07269). The network is that of models/two_layer_conv.py,
+the data that of data/signal_noise.py: patches y mu with mu = ||mu|| e, and
+xi_i. Every step moves the filters within the span of the noises and the signal,
 
   w_jr(t) = w_jr(0) + sum_i a_jri(t) xi_i + b_jr(t) e,
 
