@@ -33,7 +33,7 @@ def _changed(name, value):
   if field.kind is str:
     return value + "x"
   if field.kind is tuple:
-    return (*value, 5)
+    return (*value, 5 if field.entries is int else 0.5)
   others = (value + 1, 2 * value, value / 2, 0.25, 0.75)
   return next(
     field.kind(v)

@@ -23,6 +23,8 @@ SMALL = {
   "log_every_steps": 2,
   "eval_every_epochs": 2,
 }
+# What compiles for long takes no gradient twice.
+PLAIN = {"optimizer": "sgd"}
 FIELDS = {
   "mlp_digits": {"num_epochs": 4, "log_every_steps": 9},
   "resnet_digits": {"num_epochs": 4, "num_filters": 8, "log_every_steps": 9},
@@ -30,11 +32,12 @@ FIELDS = {
   "mlp_mnist": {**SMALL, "num_epochs": 6, "validation_fraction": 0.1},
   "resnet_cifar": {**SMALL, "num_epochs": 6, "num_filters": 2},
   "vgg_digits": {
+    **PLAIN,
     "num_epochs": 12,
     "log_every_steps": 9,
     "lr_scheduler": "constant",
   },
-  "vgg_cifar": {**SMALL, "num_epochs": 12, "num_filters": 4},
+  "vgg_cifar": {**SMALL, **PLAIN, "num_epochs": 12, "num_filters": 4},
   "regression_1d": {"num_train_steps": 1000, "log_every_steps": 100},
   "matrix_factorization": {"num_epochs": 2},
   "two_layer_trigonometric": {"num_epochs": 60, "learning_rate": 0.003},
@@ -42,6 +45,7 @@ FIELDS = {
   "signal_noise": {"input_dim": 500},
   "resnet_imagenet": {
     **SMALL,
+    **PLAIN,
     "num_train_steps": 12,
     "batch_size": 8,
     "num_filters": 2,

@@ -59,7 +59,8 @@ def _setting(weights_TxN, rho, c):
 def _weights(batch_size):
   """Returns those of the trainer's batches."""
   num_epochs = NUM_STEPS * batch_size // 12
-  orders = [pipeline.epoch_order(0, epoch, 12) for epoch in range(num_epochs)]
+  order_of = pipeline.EpochOrders(0, 12)
+  orders = [order_of(epoch) for epoch in range(num_epochs)]
   weights = np.zeros((NUM_STEPS, 12))
   indices = np.reshape(orders, (NUM_STEPS, batch_size))
   np.put_along_axis(weights, indices, 1 / batch_size, 1)
