@@ -33,8 +33,9 @@ REGRESSION_DATASETS = (
 )
 STREAMED_DATASETS = ("imagenet2012",)
 RESNETS = ("resnet18", "resnet50")
-# They need images. On CPU, XLA runs them slowly in loops and under vmap.
+# On CPU, XLA runs them slowly in loops and under vmap.
 CONVOLUTIONAL_MODELS = (*RESNETS, "vgg11")
+IMAGE_MODELS = (*CONVOLUTIONAL_MODELS, "vit")
 
 
 class UserError(Exception):
@@ -150,6 +151,7 @@ _SAM = {"optimizer": ("sam",)}
 _ADAM = {"base": ("adam", "adamw")}
 _TEACHER = {"dataset": ("teacher_student",)}
 _TWO_LAYER = {"model": ("two_layer",)}
+_VIT = {"model": ("vit",)}
 _PRUNED = {"sparsity": _Positive()}
 # What a sweep can list values of, in the order of its product.
 SWEPT = (
@@ -230,7 +232,7 @@ FIELDS: dict[str, Field] = {
   "model": Field(
     "mlp",
     "architecture; 'two_layer' is W2 act(W1 x + b1)",
-    choices=("mlp", "two_layer", *CONVOLUTIONAL_MODELS),
+    choices=("mlp", "two_layer", *IMAGE_MODELS),
   ),
   "num_neurons": Field(
     (300, 100),
@@ -276,6 +278,26 @@ FIELDS: dict[str, Field] = {
     " (2, 2, 2, 2 of ResNet-18; 3, 4, 6, 3 of ResNet-50)",
     minimum=0,
     read_if={"model": RESNETS},
+  ),
+  "hidden_size": Field(
+    128,
+    "width of a token",
+    minimum=1,
+    read_if=_VIT,
+  ),
+  "head_size": Field(
+    32,
+    "width of an attention head; there are hidden_size / head_size, but at"
+    " least one",
+    minimum=1,
+    read_if=_VIT,
+  ),
+  "num_layers": Field(6, "transformer blocks", minimum=1, read_if=_VIT),
+  "patch_size": Field(
+    4,
+    "side of the square that makes a token, in pixels",
+    minimum=1,
+    read_if=_VIT,
   ),
   "sync_batch_norm": Field(
     False,
@@ -773,7 +795,7 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     " which has no images",
   )
   yield (
-    regression and c.model in CONVOLUTIONAL_MODELS,
+    regression and c.model in IMAGE_MODELS,
     f"config.model={c.model!r}: must be 'mlp' or 'two_layer' with"
     f" config.dataset={c.dataset!r}, which has no images",
   )
@@ -781,6 +803,13 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     c.model == "two_layer" and len(c.num_neurons) != 1,
     f"config.num_neurons={tuple(c.num_neurons)!r}: must have one entry, such as"
     " \"(100,)\", with config.model='two_layer', which has one hidden layer",
+  )
+  yield (
+    c.model in _VIT["model"]
+    and c.hidden_size > c.head_size
+    and c.hidden_size % c.head_size > 0,
+    f"config.hidden_size={c.hidden_size}: must be a multiple of"
+    f" config.head_size={c.head_size}, or smaller",
   )
   lazy = c.lazy_alpha > 0
   yield (

@@ -11,6 +11,7 @@ from models import mlp
 from models import resnet
 from models import two_layer
 from models import vgg
+from models import vit
 
 
 class Task(Protocol):
@@ -93,6 +94,16 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
     return vgg.VGG11(
       num_outputs=dataset.num_outputs,
       num_filters=config.num_filters,
+      dtype=dtype,
+      param_dtype=param_dtype,
+    )
+  if config.model == "vit":
+    return vit.ViT(
+      num_outputs=dataset.num_outputs,
+      hidden_size=config.hidden_size,
+      head_size=config.head_size,
+      num_layers=config.num_layers,
+      patch_size=config.patch_size,
       dtype=dtype,
       param_dtype=param_dtype,
     )

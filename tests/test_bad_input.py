@@ -276,6 +276,12 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
   ("augment", True, TEACHER, "must be False"),
   ("model", "vgg11", TEACHER, "must be 'mlp' or 'two_layer'"),
   ("num_neurons", (3, 2), {"model": "two_layer"}, "must have one entry"),
+  (
+    "hidden_size",
+    100,
+    {"model": "vit"},
+    "must be a multiple of config.head_size=32, or smaller",
+  ),
   ("lazy_alpha", 1.0, {}, "must be 0 with config.loss='cross_entropy'"),
   ("lazy_alpha", 1.0, TEACHER, "must be 0 with config.dataset="),
   (
@@ -528,6 +534,11 @@ def test_config_file_without_get_config(refused, tmp_path):
   ("flag", "devices", "expected"),
   [
     (
+      "--config.model=vit --config.patch_size=3",
+      1,
+      "config.patch_size=3: must divide the sides of the 8x8 images of digits",
+    ),
+    (
       "--config.batch_size=1438",
       1,
       "config.batch_size=1438: must be <= the 1437 training examples of digits",
@@ -556,10 +567,17 @@ def test_config_file_without_get_config(refused, tmp_path):
       " counted in int32",
     ),
   ],
-  ids=["batch", "batch and devices", "microbatch", "validation", "epochs"],
+  ids=[
+    "patch",
+    "batch",
+    "batch and devices",
+    "microbatch",
+    "validation",
+    "epochs",
+  ],
 )
 def test_does_not_fit(refused, flag, devices, expected):
-  assert refused(BASE, flag, jax=True, devices=devices) == expected
+  assert refused(BASE, *flag.split(), jax=True, devices=devices) == expected
 
 
 @pytest.mark.parametrize("workdir", ["file", "file/run"])

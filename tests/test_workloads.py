@@ -43,6 +43,13 @@ FIELDS = {
     "lr_scheduler": "constant",
   },
   "vgg_cifar": {**SMALL, "num_epochs": 12, "num_filters": 4},
+  "vit_digits": {"num_epochs": 6, "log_every_steps": 9, "num_layers": 1},
+  "vit_cifar": {
+    **SMALL,
+    "num_epochs": 12,
+    "hidden_size": 16,
+    "num_layers": 1,
+  },
   "regression_1d": {"num_train_steps": 1000, "log_every_steps": 100},
   "matrix_factorization": {"num_epochs": 2},
   "two_layer_trigonometric": {"num_epochs": 60, "learning_rate": 0.003},

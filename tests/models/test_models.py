@@ -9,6 +9,7 @@ import pytest
 
 from configs import base
 import models
+from models import vit
 from tests import helpers
 
 # Parameter counts of Shin et al. (UAI 2025), Figures 1 and 7.
@@ -29,6 +30,15 @@ RESNET18 = {
   64: 11_173_962,
   128: 44_662_922,
   256: 178_585_866,
+}
+# Of Figure 5e, in millions.
+VIT_MILLIONS = {
+  32: "0.055",
+  64: "0.209",
+  128: "0.811",
+  256: "3.2",
+  512: "12.7",
+  1024: "50.5",
 }
 RESNET50_MILLIONS = {16: 1.994, 32: 6.918, 48: 14.772, 64: 25.557, 80: 39.273}
 
@@ -82,6 +92,37 @@ def test_resnet50_parameters(num_filters, millions):
   c = helpers.config(model="resnet50", num_filters=num_filters)
   count = _num_parameters(c, 1000, (224, 224, 3))
   assert round(count / 1e6, 3) == millions
+
+
+def _in_millions(count, like):
+  return f"{count / 1e6:.{len(like.split('.')[1])}f}"
+
+
+@pytest.mark.parametrize(("hidden_size", "millions"), VIT_MILLIONS.items())
+def test_vit_parameters(hidden_size, millions):
+  c = helpers.config(model="vit", hidden_size=hidden_size)
+  assert _in_millions(_num_parameters(c, 10, (32, 32, 3)), millions) == millions
+
+
+def test_vit_patches_are_squares_of_the_image():
+  images = np.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+  got = vit.patches(jnp.asarray(images), 2)
+  want = [
+    images[:, i : i + 2, j : j + 2].reshape(2, 12)
+    for i in (0, 2)
+    for j in (0, 2, 4)
+  ]
+  np.testing.assert_array_equal(got, np.stack(want, 1))
+
+
+@pytest.mark.parametrize(
+  ("hidden_size", "heads"), [(16, 1), (32, 1), (64, 2), (96, 3)]
+)
+def test_vit_has_a_head_for_32_numbers(hidden_size, heads):
+  c = helpers.config(model="vit", hidden_size=hidden_size, num_layers=1)
+  params = _variables(c, 10, (8, 8, 1))["params"]
+  kernel = params["MultiHeadDotProductAttention_0"]["query"]["kernel"]
+  assert kernel.shape == (hidden_size, heads, hidden_size // heads)
 
 
 def _vgg11_parameters(f, channels, num_outputs):
@@ -189,7 +230,9 @@ def test_two_layer_initialization(initialization):
     assert (kernel[0] != kernel[1]).all()
 
 
-@pytest.mark.parametrize("model", ["mlp", "two_layer", "resnet18", "vgg11"])
+@pytest.mark.parametrize(
+  "model", ["mlp", "two_layer", "resnet18", "vgg11", "vit"]
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_dtypes(model, dtype):
   """bfloat16 computes in bfloat16, with float32 parameters."""
