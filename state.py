@@ -137,10 +137,10 @@ def _create_run(
 
 def _initializer(exp: Experiment) -> Callable[[jax.Array], dict[str, PyTree]]:
   """Returns key -> 'params' and 'model_state' of a new model, compiled once."""
-  inputs = jnp.zeros((1, *exp.dataset.input_shape))
 
   @jax.jit
   def init(key):
+    inputs = exp.dataset.normalize(jnp.zeros((1, *exp.dataset.input_shape)))
     variables = dict(exp.model.init(key, inputs, train=False))
     return {"params": variables.pop("params"), "model_state": variables}
 

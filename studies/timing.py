@@ -49,7 +49,8 @@ def estimate(cell: cells.Cell, dataset: Dataset) -> float:
   runs = base.runs(cell.config)
   exp = experiment.create(cell.config, (dataset,) * len(runs))
   c = exp.config
-  inputs = jnp.zeros((c.batch_size, *exp.dataset.input_shape))
+  raw = jnp.zeros((c.batch_size, *exp.dataset.input_shape))
+  inputs = exp.dataset.normalize(raw)
   variables = jax.eval_shape(exp.model.init, jax.random.key(0), inputs)
   forward = jax.jit(functools.partial(exp.model.apply, train=False))
   costs = forward.lower(variables, inputs).cost_analysis() or {}

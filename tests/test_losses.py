@@ -21,6 +21,7 @@ class Identity(nn.Module):
 class Task:
   def __init__(self, num_classes):
     self.num_classes = num_classes
+    self.labels_per_example = None
 
 
 def _values(outputs, targets, num_classes, train=True, **fields):
