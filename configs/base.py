@@ -31,11 +31,18 @@ REGRESSION_DATASETS = (
   "matrix_factorization",
   "trigonometric",
 )
+# Sentences whose every word has a tag, and those that have a class.
+TAGGED_DATASETS = ("hidden_markov", "grc_perseus")
+SENTENCE_DATASETS = ("lexicon", "sst2")
+TEXT_DATASETS = TAGGED_DATASETS + SENTENCE_DATASETS
 STREAMED_DATASETS = ("imagenet2012",)
+# The token beyond the end of a sentence.
+PADDING = 0
 RESNETS = ("resnet18", "resnet50")
 # On CPU, XLA runs them slowly in loops and under vmap.
 CONVOLUTIONAL_MODELS = (*RESNETS, "vgg11")
 IMAGE_MODELS = (*CONVOLUTIONAL_MODELS, "vit")
+TEXT_MODELS = ("transformer", "lstm")
 
 
 class UserError(Exception):
@@ -151,7 +158,8 @@ _SAM = {"optimizer": ("sam",)}
 _ADAM = {"base": ("adam", "adamw")}
 _TEACHER = {"dataset": ("teacher_student",)}
 _TWO_LAYER = {"model": ("two_layer",)}
-_VIT = {"model": ("vit",)}
+_ATTENTION = {"model": ("vit", "transformer")}
+_TEXT = {"dataset": TEXT_DATASETS}
 _PRUNED = {"sparsity": _Positive()}
 # What a sweep can list values of, in the order of its product.
 SWEPT = (
@@ -171,8 +179,10 @@ FIELDS: dict[str, Field] = {
     "digits",
     "data set; 'digits' comes with scikit-learn, those without class labels"
     " ('teacher_student', 'regression_1d', 'matrix_factorization',"
-    " 'trigonometric') are generated, the others are read through TFDS",
-    choices=IMAGE_DATASETS + REGRESSION_DATASETS,
+    " 'trigonometric') and 'hidden_markov', 'lexicon' are generated, the others"
+    " are read through TFDS ('grc_perseus' is a treebank of Ancient Greek,"
+    " 'sst2' the film reviews of GLUE)",
+    choices=IMAGE_DATASETS + REGRESSION_DATASETS + TEXT_DATASETS,
   ),
   "validation_fraction": Field(
     0.0,
@@ -205,6 +215,20 @@ FIELDS: dict[str, Field] = {
     choices=("symmetric", "pair"),
     read_if={"label_noise": _Positive()},
   ),
+  "vocabulary_min_count": Field(
+    1,
+    "how often a word must occur in the training set to be in the vocabulary",
+    minimum=1,
+    read_if=_TEXT,
+  ),
+  "word_dropout": Field(
+    0.0,
+    "rate at which words of a training sentence are replaced by the unknown"
+    " word",
+    minimum=0.0,
+    below=1.0,
+    read_if=_TEXT,
+  ),
   "teacher_num_neurons": Field(
     200, "hidden neurons of the random teacher", minimum=1, read_if=_TEACHER
   ),
@@ -231,8 +255,9 @@ FIELDS: dict[str, Field] = {
   # --- model ----------------------------------------------------------------
   "model": Field(
     "mlp",
-    "architecture; 'two_layer' is W2 act(W1 x + b1)",
-    choices=("mlp", "two_layer", *IMAGE_MODELS),
+    "architecture; 'two_layer' is W2 act(W1 x + b1), 'transformer' an encoder"
+    " that tags, 'lstm' a bidirectional one that classifies",
+    choices=("mlp", "two_layer", *IMAGE_MODELS, *TEXT_MODELS),
   ),
   "num_neurons": Field(
     (300, 100),
@@ -281,23 +306,30 @@ FIELDS: dict[str, Field] = {
   ),
   "hidden_size": Field(
     128,
-    "width of a token",
+    "width of a token, or of an LSTM's state in each direction",
     minimum=1,
-    read_if=_VIT,
+    read_if={"model": ("vit", "transformer", "lstm")},
   ),
   "head_size": Field(
     32,
     "width of an attention head; there are hidden_size / head_size, but at"
     " least one",
     minimum=1,
-    read_if=_VIT,
+    read_if=_ATTENTION,
   ),
-  "num_layers": Field(6, "transformer blocks", minimum=1, read_if=_VIT),
+  "num_layers": Field(6, "transformer blocks", minimum=1, read_if=_ATTENTION),
   "patch_size": Field(
     4,
     "side of the square that makes a token, in pixels",
     minimum=1,
-    read_if=_VIT,
+    read_if={"model": ("vit",)},
+  ),
+  "dropout": Field(
+    0.0,
+    "rate of dropout in training",
+    minimum=0.0,
+    below=1.0,
+    read_if={"model": TEXT_MODELS},
   ),
   "sync_batch_norm": Field(
     False,
@@ -392,6 +424,18 @@ FIELDS: dict[str, Field] = {
     "coupled L2 on all parameters, added to the (SAM) gradient, outside the"
     " ascent; decoupled for adamw",
     minimum=0.0,
+  ),
+  "weight_decay_form": Field(
+    "coupled",
+    "'coupled': as `weight_decay` says; 'sst2_example': added to the update"
+    " instead, so that weights grow, whatever the learning rate, as in the"
+    " example of Flax on which the paper builds",
+    choices=("coupled", "sst2_example"),
+    read_if={
+      "dataset": SENTENCE_DATASETS,
+      "base": ("sgd",),
+      "weight_decay": _Positive(),
+    },
   ),
   "gradient_clip": Field(
     0.0,
@@ -728,6 +772,16 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ConfigError(line)
 
 
+def _models_for(dataset: str) -> tuple[str, ...]:
+  """Returns the models that fit a data set."""
+  if dataset in TAGGED_DATASETS:
+    return ("transformer",)
+  if dataset in SENTENCE_DATASETS:
+    return ("lstm",)
+  general = ("mlp", "two_layer")
+  return general + (IMAGE_MODELS if dataset in IMAGE_DATASETS else ())
+
+
 def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
   """Yields (whether the config has it, the error line)."""
   sam = c.optimizer == "sam"
@@ -789,15 +843,17 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     f"config.label_smoothing={c.label_smoothing}: must be 0 with"
     f" config.dataset={c.dataset!r}, which has no class labels",
   )
+  no_images = c.dataset not in IMAGE_DATASETS
   yield (
-    regression and c.augment,
+    no_images and c.augment,
     f"config.augment=True: must be False with config.dataset={c.dataset!r},"
     " which has no images",
   )
+  fitting = _models_for(c.dataset)
   yield (
-    regression and c.model in IMAGE_MODELS,
-    f"config.model={c.model!r}: must be 'mlp' or 'two_layer' with"
-    f" config.dataset={c.dataset!r}, which has no images",
+    c.model not in fitting,
+    f"config.model={c.model!r}: must be {' or '.join(map(repr, fitting))} with"
+    f" config.dataset={c.dataset!r}",
   )
   yield (
     c.model == "two_layer" and len(c.num_neurons) != 1,
@@ -805,11 +861,16 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     " \"(100,)\", with config.model='two_layer', which has one hidden layer",
   )
   yield (
-    c.model in _VIT["model"]
+    c.model in _ATTENTION["model"]
     and c.hidden_size > c.head_size
     and c.hidden_size % c.head_size > 0,
     f"config.hidden_size={c.hidden_size}: must be a multiple of"
     f" config.head_size={c.head_size}, or smaller",
+  )
+  yield (
+    c.weight_decay_form != "coupled" and c.dataset not in SENTENCE_DATASETS,
+    f"config.weight_decay_form={c.weight_decay_form!r}: must be 'coupled' with"
+    f" config.dataset={c.dataset!r}",
   )
   lazy = c.lazy_alpha > 0
   yield (
@@ -818,9 +879,9 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     " lazy training needs config.loss='squared_error'",
   )
   yield (
-    lazy and regression,
+    lazy and no_images,
     f"config.lazy_alpha={c.lazy_alpha}: must be 0 with"
-    f" config.dataset={c.dataset!r}, which has no class labels",
+    f" config.dataset={c.dataset!r}, which has no images",
   )
   yield (
     lazy and c.model in RESNETS,

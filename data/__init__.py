@@ -6,7 +6,9 @@ import ml_collections
 
 from data import dataset
 from data import digits
+from data import hidden_markov
 from data import label_noise
+from data import lexicon
 from data import matrix_factorization
 from data import regression_1d
 from data import teacher_student
@@ -21,6 +23,8 @@ _OFFLINE = {
   "regression_1d": regression_1d.load,
   "matrix_factorization": matrix_factorization.load,
   "trigonometric": trigonometric.load,
+  "hidden_markov": hidden_markov.load,
+  "lexicon": lexicon.load,
 }
 
 

@@ -274,7 +274,7 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
   ("label_noise", 0.5, TEACHER, "must be 0"),
   ("label_smoothing", 0.1, TEACHER, "must be 0"),
   ("augment", True, TEACHER, "must be False"),
-  ("model", "vgg11", TEACHER, "must be 'mlp' or 'two_layer'"),
+  ("model", "vgg11", TEACHER, "must be 'mlp' or 'two_layer' with"),
   ("num_neurons", (3, 2), {"model": "two_layer"}, "must have one entry"),
   (
     "hidden_size",
@@ -282,6 +282,7 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     {"model": "vit"},
     "must be a multiple of config.head_size=32, or smaller",
   ),
+  ("weight_decay_form", "sst2_example", {}, "must be 'coupled' with"),
   ("lazy_alpha", 1.0, {}, "must be 0 with config.loss='cross_entropy'"),
   ("lazy_alpha", 1.0, TEACHER, "must be 0 with config.dataset="),
   (
