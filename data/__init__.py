@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import ml_collections
 
+from configs import base
 from data import dataset
 from data import digits
 from data import hidden_markov
@@ -13,6 +14,7 @@ from data import matrix_factorization
 from data import regression_1d
 from data import teacher_student
 from data import tfds_images
+from data import tfds_text
 from data import trigonometric
 from data.dataset import DataError as DataError
 from data.dataset import Dataset as Dataset
@@ -74,4 +76,6 @@ def _load_clean(
 ) -> Dataset:
   if config.dataset in _OFFLINE:
     return _OFFLINE[config.dataset](config)
+  if config.dataset in base.TEXT_DATASETS:
+    return tfds_text.load(config, data_dir)
   return tfds_images.load(config, data_dir)

@@ -43,12 +43,54 @@ FIELDS = {
     "lr_scheduler": "constant",
   },
   "vgg_cifar": {**SMALL, "num_epochs": 12, "num_filters": 4},
-  "vit_digits": {"num_epochs": 6, "log_every_steps": 9, "num_layers": 1},
+  "vit_digits": {
+    **SMALL,
+    "optimizer": "adam",
+    "learning_rate": 0.003,
+    "num_train_steps": 60,
+    "log_every_steps": 10,
+    "hidden_size": 16,
+    "num_layers": 1,
+  },
   "vit_cifar": {
     **SMALL,
     "num_epochs": 12,
     "hidden_size": 16,
     "num_layers": 1,
+  },
+  "transformer_hmm": {
+    **SMALL,
+    "optimizer": "adamw",
+    "num_train_steps": 60,
+    "log_every_steps": 10,
+    "hidden_size": 16,
+    "num_layers": 1,
+    "dropout": 0.0,
+  },
+  "lstm_lexicon": {
+    **SMALL,
+    "num_train_steps": 100,
+    "log_every_steps": 25,
+    "hidden_size": 8,
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "dropout": 0.0,
+  },
+  "transformer_pos": {
+    **SMALL,
+    "num_train_steps": 40,
+    "warmup_steps": 10,
+    "hidden_size": 16,
+    "num_layers": 1,
+    "dropout": 0.1,
+  },
+  "lstm_sst2": {
+    **SMALL,
+    "num_epochs": 12,
+    "hidden_size": 8,
+    "learning_rate": 0.5,
+    "dropout": 0.0,
+    "rho": 0.02,
   },
   "regression_1d": {"num_train_steps": 1000, "log_every_steps": 100},
   "matrix_factorization": {"num_epochs": 2},
@@ -69,6 +111,8 @@ def data_dir(tmp_path_factory):
   folder = tmp_path_factory.mktemp("tfds")
   for name in ("mnist", "cifar10"):
     tfds_fixtures.write(name, folder, num_train=75, num_test=21, num_labels=5)
+  tfds_fixtures.write_grc_perseus(folder, num_train=50, num_test=21)
+  tfds_fixtures.write_sst2(folder, num_train=75, num_test=21)
   tfds_fixtures.write_imagenet(folder, num_train=20, num_test=11, num_labels=2)
   return str(folder)
 
