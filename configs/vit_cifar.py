@@ -23,11 +23,11 @@ def get_config() -> ml_collections.ConfigDict:
   config.hidden_size = 256
   config.optimizer = "sam"
   config.rho = 0.1  # the paper does not state its best
-  config.gradient_clip = 1.0  # unstated; see vit_digits.py
   config.learning_rate = 0.1
   config.lr_scheduler = "cosine"
   config.momentum = 0.9
   config.weight_decay = 1e-4
+  config.gradient_clip = 1.0  # not in the paper; see vit_digits.py
   config.batch_size = 128
   config.num_epochs = 200
   return config
