@@ -5,8 +5,9 @@ optimizer and schedule.
 
   python main.py --config=configs/transformer_hmm.py
 
-Time: at most 97 s on 2 CPU cores, which other programs used too. Expect a final
-test accuracy of 90.0 %; the best possible is 92.6 % (seed 0; rho is not tuned).
+Time: at most 97 s (AdamW: 41 s) on 2 CPU cores, which other programs used too.
+Expect a final test accuracy of 90.0 % (AdamW: 89.8 %); the best possible is
+92.6 % (seed 0; rho is not tuned).
 """
 
 import ml_collections
