@@ -21,6 +21,13 @@ SMALL = {
   "log_every_steps": 2,
   "eval_every_epochs": 2,
 }
+# A vmapped sweep of pruned networks, some of whose labels are wrong.
+SWEEP = {
+  "sweep.seed": (0, 1),
+  "sparsity": 0.2,
+  "pruner": "random",
+  "label_noise": 0.05,
+}
 FIELDS = {
   "mlp_digits": {"num_epochs": 4, "log_every_steps": 9},
   "resnet_digits": {
@@ -60,6 +67,7 @@ FIELDS = {
   },
   "transformer_hmm": {
     **SMALL,
+    **SWEEP,
     "optimizer": "adamw",
     "num_train_steps": 60,
     "log_every_steps": 10,
@@ -69,6 +77,7 @@ FIELDS = {
   },
   "lstm_lexicon": {
     **SMALL,
+    **SWEEP,
     "num_train_steps": 100,
     "log_every_steps": 25,
     "hidden_size": 8,
@@ -124,14 +133,21 @@ def test_every_config_has_a_case():
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_loss_falls(name, data_dir, tmp_path):
   config = importlib.import_module(f"configs.{name}").get_config()
-  config.update(FIELDS[name])
+  config.update_from_flattened_dict(FIELDS[name])
   result = train.train_and_evaluate(config, str(tmp_path), data_dir=data_dir)
   assert result["status"] == "finished"
   lines = records.read_lines(tmp_path)
-  losses = [line["train_loss"] for line in lines if "train_loss" in line]
-  assert losses[-1] < 0.9 * losses[0]
-  (again,) = train.evaluate(str(tmp_path), "latest", data_dir)
-  final = result["final"]
-  assert again["step"] == final["step"] == result["num_steps"]
-  for metric, value in again.items():
-    assert final[metric] == value, metric
+  evaluated = train.evaluate(str(tmp_path), "latest", data_dir)
+  runs = records.read_runs(tmp_path)
+  for run, again in zip(runs, evaluated, strict=True):
+    losses = [
+      line["train_loss"]
+      for line in lines
+      if "train_loss" in line and line.get("run", "") == run["run"]
+    ]
+    assert losses[-1] < 0.9 * losses[0]
+    final = run["final"]
+    assert again["step"] == final["step"] == result["num_steps"]
+    for metric, value in again.items():
+      if metric != "run":
+        assert final[metric] == value, metric
