@@ -248,6 +248,12 @@ def create(
       f"config.batch_size={c.batch_size}: must be <= the {num_train} training"
       f" examples of {c.dataset}"
     )
+  sides = dataset.input_shape[:2]
+  if c.model == "vit" and any(side % c.patch_size for side in sides):
+    raise base.ConfigError(
+      f"config.patch_size={c.patch_size}: must divide the sides of the"
+      f" {sides[0]}x{sides[1]} images of {c.dataset}"
+    )
   if (c.dtype == "float64") != (jnp.result_type(float) == jnp.float64):
     raise base.ConfigError(
       f"config.dtype={c.dtype!r}: 'float64', and no other, needs JAX's"

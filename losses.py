@@ -2,6 +2,14 @@
 
 A kind of loss maps a model's outputs and a batch to per-example values. The
 mean of 'loss' over examples is minimized; every value is averaged and logged.
+
+Where an example has several labels, as a sequence with a tag for each token,
+its value is the sum over its labels, divided by the mean number of labels of an
+example, a constant of the data set. So the loss of a split is its mean over
+labels, the gradient of a batch is an unbiased estimate of its gradient however
+the batch is cut into devices or microbatches, and every example has a loss, and
+a Hessian, of its own. 'weight' is then its number of labels over the mean one:
+what is logged is the sum of the values over the sum of the weights.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +19,9 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
+
+from data.dataset import NO_LABEL
+import metrics
 
 PyTree = Any
 Batch = Mapping[str, jax.Array]
@@ -46,6 +57,9 @@ class Task(Protocol):
   @property
   def num_outputs(self) -> int: ...
 
+  @property
+  def labels_per_example(self) -> float | None: ...
+
 
 def is_binary(dataset: Task) -> bool:
   """Whether one output stands for two classes: its sign tells the class."""
@@ -55,6 +69,9 @@ def is_binary(dataset: Task) -> bool:
 def signs(labels_B: jax.Array, dtype: Any) -> jax.Array:
   """Returns -1 for class 0 and +1 for class 1, [B, 1]."""
   return (2 * labels_B - 1).astype(dtype)[:, None]
+
+
+# In these, B can be several axes: an example can have several labels.
 
 
 def smooth_one_hot(
@@ -112,9 +129,30 @@ def squared_error(outputs_BxC: jax.Array, targets_BxC: jax.Array) -> jax.Array:
   return jnp.sum(jnp.square(outputs_BxC - targets_BxC), -1)
 
 
+def sum_over_labels(
+  values: dict[str, jax.Array], labels_BxL: jax.Array, mean_labels: float
+) -> dict[str, jax.Array]:
+  """Returns the values of examples with several labels, and 'weight', [B].
+
+  Args:
+    values: those of each label, [B, L].
+    labels_BxL: the labels; `dataset.NO_LABEL` marks padding.
+    mean_labels: number of labels of an example, on average.
+  """
+  is_label = labels_BxL != NO_LABEL
+  ones = jnp.ones_like(values["loss"])
+  return {
+    name: jnp.sum(jnp.where(is_label, x, 0), -1) / mean_labels
+    for name, x in {**values, "weight": ones}.items()
+  }
+
+
 def metric_names(dataset: Task) -> tuple[str, ...]:
   """Returns the names of the per-example values."""
-  return ("loss",) if dataset.num_classes is None else ("loss", "accuracy")
+  if dataset.num_classes is None:
+    return ("loss",)
+  weight = () if dataset.labels_per_example is None else (metrics.WEIGHT,)
+  return ("loss", "accuracy", *weight)
 
 
 def per_example(
@@ -144,7 +182,10 @@ def per_example(
       loss = squared_error(outputs, one_hot / alpha)
     else:
       loss = cross_entropy(outputs, targets, smoothing)
-    return {"loss": loss, "accuracy": accuracy(outputs, targets)}
+    values = {"loss": loss, "accuracy": accuracy(outputs, targets)}
+    if dataset.labels_per_example is None:
+      return values
+    return sum_over_labels(values, targets, dataset.labels_per_example)
 
   return values_of
 
@@ -161,14 +202,15 @@ def create(
   Args:
     config: reads loss, label_smoothing and lazy_alpha.
     model: called as `apply(variables, inputs, train=...)`.
-    dataset: says whether targets are class labels, and whether one output
-      stands for two of them.
+    dataset: says whether targets are class labels, how many of them an example
+      has, and whether one output stands for two of them.
     train: whether the model trains (BatchNorm takes the statistics of the
       batch and updates its running ones, labels are smoothed) or is evaluated.
 
   Returns:
     A function (params, model_state, batch, rng) -> (loss, aux): batch has
-    'inputs' [B, ...] and 'targets' ([B] labels, or [B, outputs]); model_state
+    'inputs' [B, ...] and 'targets' ([B] or [B, L] labels, or [B, outputs]);
+    rng is the key of dropout, the same in both passes of SAM; model_state
     holds the other variables of the model; aux has 'per_example', a dict of
     [B] arrays, and 'model_state', the part of it that changes, updated.
   """

@@ -11,6 +11,8 @@ import numpy as np
 
 Collection = type[clu_metrics.Collection]
 
+# The per-example value that weights the others.
+WEIGHT = "weight"
 _NEVER = jnp.iinfo(jnp.int32).max
 
 
@@ -53,8 +55,55 @@ class Sharpness(clu_metrics.Average):
     return cls(perturbed_loss - jnp.mean(loss), jnp.int32(1))
 
 
+@flax.struct.dataclass
+class WeightedAverage(clu_metrics.Metric):
+  """The sum of the values over the sum of the weights.
+
+  Values have their weights in them, as those of `losses.sum_over_labels`.
+
+  Attributes:
+    total: sum of the values.
+    weight: sum of the weights.
+    count: number of examples.
+  """
+
+  total: jax.Array
+  weight: jax.Array
+  count: jax.Array
+
+  @classmethod
+  def empty(cls) -> "WeightedAverage":
+    return cls(jnp.zeros(()), jnp.zeros(()), jnp.int32(0))
+
+  @classmethod
+  def from_output(cls, name: str) -> type["WeightedAverage"]:
+    """Returns the average of the output of this name; see `clu.metrics`."""
+
+    @flax.struct.dataclass
+    class FromOutput(cls):  # type: ignore[valid-type, misc]
+      @classmethod
+      def from_model_output(cls, *, mask: jax.Array | None = None, **outputs):
+        values, weights = outputs[name], outputs[WEIGHT]
+        if mask is None:
+          mask = jnp.ones(values.shape, bool)
+        total, weight = (
+          jnp.sum(jnp.where(mask, x, 0)) for x in (values, weights)
+        )
+        return cls(total, weight, jnp.sum(mask, dtype=jnp.int32))
+
+    return FromOutput
+
+  def merge(self, other: "WeightedAverage") -> "WeightedAverage":
+    return jax.tree.map(jnp.add, self, other)
+
+  def compute(self) -> jax.Array:
+    return self.total / self.weight
+
+
 def _averages(names: tuple[str, ...]) -> dict[str, type]:
-  return {name: clu_metrics.Average.from_output(name) for name in names}
+  """Returns the averages of per-example values, weighted if one is a weight."""
+  average = WeightedAverage if WEIGHT in names else clu_metrics.Average
+  return {name: average.from_output(name) for name in names if name != WEIGHT}
 
 
 @functools.cache  # Parts of a sweep share their type.
@@ -68,7 +117,8 @@ def train_collection(per_example: tuple[str, ...]) -> Collection:
       perturbed_loss.
   """
   return clu_metrics.Collection.create(
-    **_averages((*per_example, "gradient_norm")),
+    **_averages(per_example),
+    gradient_norm=clu_metrics.Average.from_output("gradient_norm"),
     sharpness=Sharpness,
     learning_rate=clu_metrics.LastValue.from_output("learning_rate"),
     first_nonfinite=FirstNonFinite,

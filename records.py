@@ -49,7 +49,8 @@ def run_name(
   """
   parts = [config.dataset, config.model]
   stated = set(_IN_EVERY_NAME)
-  for field, prefix in (("num_neurons", "n"), ("num_filters", "f")):
+  widths = (("num_neurons", "n"), ("num_filters", "f"), ("hidden_size", "d"))
+  for field, prefix in widths:
     if base.is_read(field, config):
       parts.append(prefix + _in_name(config[field]))
       stated.add(field)

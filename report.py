@@ -22,7 +22,7 @@ from studies import labels
 
 SIZE = "num_unpruned_parameters"
 # These go with the size, and split no curve.
-_SHAPE = ("num_neurons", "num_filters")
+_SHAPE = ("num_neurons", "num_filters", "hidden_size")
 
 
 def warn(message: str) -> None:

@@ -146,7 +146,7 @@ def _init_inputs(exp: Experiment, index: int) -> jax.Array:
     split = exp.datasets[index].splits["train"]
     assert isinstance(split, dataset_lib.ArraySplit)  # `base.check` says so.
     return exp.dataset.normalize(jnp.asarray(split.inputs))
-  return jnp.zeros((1, *exp.dataset.input_shape))
+  return exp.dataset.normalize(jnp.zeros((1, *exp.dataset.input_shape)))
 
 
 def _initializer(exp: Experiment) -> Callable[..., dict[str, PyTree]]:

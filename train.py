@@ -143,6 +143,8 @@ class _Loop:
     exp, counts = self.exp, self.trainer.count_parameters()
     sizes = [f"{n} {s.num_examples:,}" for n, s in exp.dataset.splits.items()]
     print(f"{exp.dataset.name}: {', '.join(sizes)} examples")
+    if exp.dataset.best_accuracy is not None:
+      print(f"best possible test accuracy: {exp.dataset.best_accuracy:.2%}")
     unpruned = sorted({c["num_unpruned_parameters"] for c in counts})
     print(
       f"{exp.config.model}: {counts[0]['num_parameters']:,} parameters,"

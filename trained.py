@@ -59,6 +59,7 @@ class Objectives:
     self._exp = exp
     config = exp.config.copy_and_resolve_references()
     config.sync_batch_norm = False  # There is one device.
+    config.dropout = 0.0  # A function of the weights alone.
     if config.dtype == "bfloat16":
       config.dtype = "float32"
     model = models.create(config, exp.dataset)

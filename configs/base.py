@@ -36,10 +36,18 @@ REGRESSION_DATASETS = (
 BINARY_DATASETS = ("signal_noise", "xor")
 # Generated, with as many inputs and examples as the config says.
 SIZED_DATASETS = (*BINARY_DATASETS, "ball")
+# Sentences whose every word has a tag, and those that have a class.
+TAGGED_DATASETS = ("hidden_markov", "grc_perseus")
+SENTENCE_DATASETS = ("lexicon", "sst2")
+TEXT_DATASETS = TAGGED_DATASETS + SENTENCE_DATASETS
 STREAMED_DATASETS = ("imagenet2012",)
+# The token beyond the end of a sentence.
+PADDING = 0
 RESNETS = ("resnet18", "resnet50")
-# They need images. On CPU, XLA runs them slowly in loops and under vmap.
+# On CPU, XLA runs them slowly in loops and under vmap.
 CONVOLUTIONAL_MODELS = (*RESNETS, "vgg11")
+IMAGE_MODELS = (*CONVOLUTIONAL_MODELS, "vit")
+TEXT_MODELS = ("transformer", "lstm")
 
 
 class UserError(Exception):
@@ -175,6 +183,8 @@ _SIGNAL = {"dataset": ("signal_noise",)}
 _STAGED: Mapping[str, Container[Any]] = {"stage_starts": _NotEmpty()}
 _TWO_LAYER = {"model": ("two_layer",)}
 _TWO_LAYER_CONV = {"model": ("two_layer_conv",)}
+_ATTENTION = {"model": ("vit", "transformer")}
+_TEXT = {"dataset": TEXT_DATASETS}
 _PRUNED = {"sparsity": _Positive()}
 # What a sweep can list values of, in the order of its product.
 SWEPT = (
@@ -194,9 +204,16 @@ FIELDS: dict[str, Field] = {
     "digits",
     "data set; 'digits' comes with scikit-learn, those without class labels"
     " ('teacher_student', 'regression_1d', 'matrix_factorization',"
-    " 'trigonometric', 'ball') and those with two ('signal_noise', 'xor') are"
-    " generated, the others are read through TFDS",
-    choices=IMAGE_DATASETS + REGRESSION_DATASETS + BINARY_DATASETS,
+    " 'trigonometric', 'ball'), those with two ('signal_noise', 'xor') and the"
+    " texts 'hidden_markov' and 'lexicon' are generated, the others are read"
+    " through TFDS ('grc_perseus' is a treebank of Ancient Greek, 'sst2' the"
+    " film reviews of GLUE)",
+    choices=(
+      *IMAGE_DATASETS,
+      *REGRESSION_DATASETS,
+      *BINARY_DATASETS,
+      *TEXT_DATASETS,
+    ),
   ),
   "validation_fraction": Field(
     0.0,
@@ -228,6 +245,20 @@ FIELDS: dict[str, Field] = {
     " The paper does not name its type",
     choices=("symmetric", "pair"),
     read_if={"label_noise": _Positive()},
+  ),
+  "vocabulary_min_count": Field(
+    1,
+    "how often a word must occur in the training set to be in the vocabulary",
+    minimum=1,
+    read_if=_TEXT,
+  ),
+  "word_dropout": Field(
+    0.0,
+    "rate at which words of a training sentence are replaced by the unknown"
+    " word",
+    minimum=0.0,
+    below=1.0,
+    read_if=_TEXT,
   ),
   "teacher_num_neurons": Field(
     200, "hidden neurons of the random teacher", minimum=1, read_if=_TEACHER
@@ -291,9 +322,16 @@ FIELDS: dict[str, Field] = {
   # --- model ----------------------------------------------------------------
   "model": Field(
     "mlp",
-    "architecture; 'two_layer' is W2 act(W1 x + b1); 'two_layer_conv' is a sum"
-    " over filters and patches with fixed signs, without bias",
-    choices=("mlp", "two_layer", "two_layer_conv", *CONVOLUTIONAL_MODELS),
+    "architecture; 'two_layer' is W2 act(W1 x + b1), 'two_layer_conv' a sum"
+    " over filters and patches with fixed signs, without bias, 'transformer' an"
+    " encoder that tags, 'lstm' a bidirectional one that classifies",
+    choices=(
+      "mlp",
+      "two_layer",
+      "two_layer_conv",
+      *IMAGE_MODELS,
+      *TEXT_MODELS,
+    ),
   ),
   "num_neurons": Field(
     (300, 100),
@@ -386,6 +424,33 @@ FIELDS: dict[str, Field] = {
     " (2, 2, 2, 2 of ResNet-18; 3, 4, 6, 3 of ResNet-50)",
     minimum=0,
     read_if={"model": RESNETS},
+  ),
+  "hidden_size": Field(
+    128,
+    "width of a token, or of an LSTM's state in each direction",
+    minimum=1,
+    read_if={"model": ("vit", "transformer", "lstm")},
+  ),
+  "head_size": Field(
+    32,
+    "width of an attention head; there are hidden_size / head_size, but at"
+    " least one",
+    minimum=1,
+    read_if=_ATTENTION,
+  ),
+  "num_layers": Field(6, "transformer blocks", minimum=1, read_if=_ATTENTION),
+  "patch_size": Field(
+    4,
+    "side of the square that makes a token, in pixels",
+    minimum=1,
+    read_if={"model": ("vit",)},
+  ),
+  "dropout": Field(
+    0.0,
+    "rate of dropout in training",
+    minimum=0.0,
+    below=1.0,
+    read_if={"model": TEXT_MODELS},
   ),
   "sync_batch_norm": Field(
     False,
@@ -498,6 +563,18 @@ FIELDS: dict[str, Field] = {
     "coupled L2 on all parameters, added to the (SAM) gradient, outside the"
     " ascent; decoupled for adamw",
     minimum=0.0,
+  ),
+  "weight_decay_form": Field(
+    "coupled",
+    "'coupled': as `weight_decay` says; 'sst2_example': added to the update"
+    " instead, so that weights grow, whatever the learning rate, as in the"
+    " example of Flax on which the paper builds",
+    choices=("coupled", "sst2_example"),
+    read_if={
+      "dataset": SENTENCE_DATASETS,
+      "base": ("sgd",),
+      "weight_decay": _Positive(),
+    },
   ),
   "gradient_clip": Field(
     0.0,
@@ -841,6 +918,18 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ConfigError(line)
 
 
+def _models_for(dataset: str) -> tuple[str, ...]:
+  """Returns the models that fit a data set."""
+  if dataset in TAGGED_DATASETS:
+    return ("transformer",)
+  if dataset in SENTENCE_DATASETS:
+    return ("lstm",)
+  general: tuple[str, ...] = ("mlp", "two_layer")
+  if dataset == "signal_noise":  # Its inputs are patches.
+    return (*general, "two_layer_conv")
+  return general + (IMAGE_MODELS if dataset in IMAGE_DATASETS else ())
+
+
 def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
   """Yields (whether the config has it, the error line)."""
   sam = c.optimizer == "sam"
@@ -918,20 +1007,17 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     f"config.label_smoothing={c.label_smoothing}: must be 0 with"
     f" config.dataset={c.dataset!r}, which has no class labels",
   )
+  no_images = c.dataset not in IMAGE_DATASETS
   yield (
-    regression and c.augment,
+    no_images and c.augment,
     f"config.augment=True: must be False with config.dataset={c.dataset!r},"
     " which has no images",
   )
+  fitting = _models_for(c.dataset)
   yield (
-    regression and c.model in CONVOLUTIONAL_MODELS,
-    f"config.model={c.model!r}: must be 'mlp' or 'two_layer' with"
-    f" config.dataset={c.dataset!r}, which has no images",
-  )
-  yield (
-    c.model == "two_layer_conv" and c.dataset != "signal_noise",
-    "config.model='two_layer_conv': needs config.dataset='signal_noise', whose"
-    " inputs are patches",
+    c.model not in fitting,
+    f"config.model={c.model!r}: must be {' or '.join(map(repr, fitting))} with"
+    f" config.dataset={c.dataset!r}",
   )
   yield (
     c.model == "two_layer" and len(c.num_neurons) != 1,
@@ -957,16 +1043,6 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     c.loss == "logistic" and c.label_smoothing >= 0.5,
     f"config.label_smoothing={c.label_smoothing}: must be < 0.5 with"
     " config.loss='logistic', where the label is to stay the likelier class",
-  )
-  yield (
-    binary and c.augment,
-    f"config.augment=True: must be False with config.dataset={c.dataset!r},"
-    " which has no images",
-  )
-  yield (
-    binary and c.model in CONVOLUTIONAL_MODELS,
-    f"config.model={c.model!r}: must be another one with"
-    f" config.dataset={c.dataset!r}, which has no images",
   )
   yield (
     c.first_layer_norm > 0 and c.model != "two_layer",
@@ -999,6 +1075,18 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     f"config.step_label_noise={c.step_label_noise}: must be < 0.5 with"
     " config.loss='logistic', where it is a probability of flips",
   )
+  yield (
+    c.model in _ATTENTION["model"]
+    and c.hidden_size > c.head_size
+    and c.hidden_size % c.head_size > 0,
+    f"config.hidden_size={c.hidden_size}: must be a multiple of"
+    f" config.head_size={c.head_size}, or smaller",
+  )
+  yield (
+    c.weight_decay_form != "coupled" and c.dataset not in SENTENCE_DATASETS,
+    f"config.weight_decay_form={c.weight_decay_form!r}: must be 'coupled' with"
+    f" config.dataset={c.dataset!r}",
+  )
   lazy = c.lazy_alpha > 0
   yield (
     lazy and c.loss != "squared_error",
@@ -1006,14 +1094,9 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     " lazy training needs config.loss='squared_error'",
   )
   yield (
-    lazy and binary,
+    lazy and no_images,
     f"config.lazy_alpha={c.lazy_alpha}: must be 0 with"
-    f" config.dataset={c.dataset!r}, which has no one-hot targets",
-  )
-  yield (
-    lazy and regression,
-    f"config.lazy_alpha={c.lazy_alpha}: must be 0 with"
-    f" config.dataset={c.dataset!r}, which has no class labels",
+    f" config.dataset={c.dataset!r}, which has no images",
   )
   yield (
     lazy and c.model in RESNETS,

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 
 import ml_collections
 
+from configs import base
 from data import dataset
 from data import digits
+from data import hidden_markov
 from data import label_noise
+from data import lexicon
 from data import matrix_factorization
 from data import regression_1d
 from data import signal_noise
 from data import teacher_student
 from data import tfds_images
+from data import tfds_text
 from data import trigonometric
 from data import xor
 from data.dataset import DataError as DataError
@@ -26,6 +30,8 @@ _OFFLINE = {
   "signal_noise": signal_noise.load,
   "xor": xor.load,
   "ball": xor.load,
+  "hidden_markov": hidden_markov.load,
+  "lexicon": lexicon.load,
 }
 
 
@@ -75,4 +81,6 @@ def _load_clean(
 ) -> Dataset:
   if config.dataset in _OFFLINE:
     return _OFFLINE[config.dataset](config)
+  if config.dataset in base.TEXT_DATASETS:
+    return tfds_text.load(config, data_dir)
   return tfds_images.load(config, data_dir)

@@ -12,8 +12,11 @@ import numpy as np
 
 from configs import base
 
+# In the place of a label where an example has fewer of them than others.
+NO_LABEL = -1
+
 Batch = dict[str, np.ndarray]
-# (number of training examples, number of classes) -> offset of each label.
+# (number of training labels, number of classes) -> offset of each label.
 LabelOffsets = Callable[[int, int], np.ndarray]
 # One PRNG key per example, raw inputs [B, ...] -> augmented raw inputs.
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
@@ -30,7 +33,7 @@ class ArraySplit:
 
   Attributes:
     inputs: raw inputs [N, ...], for instance uint8 images.
-    targets: integer labels [N], or real targets [N, outputs].
+    targets: integer labels [N] or [N, L], or real targets [N, outputs].
   """
 
   inputs: np.ndarray
@@ -70,6 +73,11 @@ def identity(inputs: jax.Array) -> jax.Array:
   return inputs.astype(jnp.result_type(float))
 
 
+def token_ids(inputs: jax.Array) -> jax.Array:
+  """The `normalize` of sequences, which stay integers."""
+  return inputs.astype(jnp.int32)
+
+
 def image_normalizer(mean: Any, std: Any) -> Normalize:
   """Returns (uint8 image / 255 - mean) / std, mean and std per channel."""
 
@@ -93,9 +101,14 @@ class Dataset:
     input_shape: shape of one input.
     num_outputs: width of a model's output.
     num_classes: number of classes; None for regression.
+    labels_per_example: number of labels of a training example, on average,
+      where every example has several, [N, L]; None: one each.
+    vocabulary_size: number of token ids of sequences, whose padding is 0.
+    best_accuracy: test accuracy of the best predictor, where it is known.
     augment: applied to raw training inputs; None: nothing, or done already
       while streaming.
-    normalize: raw inputs -> inputs of the model, in the default float type.
+    normalize: raw inputs -> inputs of the model: of the default float type, or
+      token ids.
   """
 
   name: str
@@ -103,6 +116,9 @@ class Dataset:
   input_shape: tuple[int, ...]
   num_outputs: int
   num_classes: int | None
+  labels_per_example: float | None = None
+  vocabulary_size: int | None = None
+  best_accuracy: float | None = None
   augment: Augment | None = None
   normalize: Normalize = identity
 
@@ -112,18 +128,20 @@ def with_noisy_labels(dataset: Dataset, offsets_of: LabelOffsets) -> Dataset:
   train = dataset.splits["train"]
   classes = dataset.num_classes
   assert classes is not None, "label noise needs class labels"
-  offsets = offsets_of(train.num_examples, classes)
   noisy: Split
   if isinstance(train, StreamSplit):
+    offsets = offsets_of(train.num_examples, classes)
     noisy = StreamSplit(
       train.num_examples,
       functools.partial(train.train_batches, label_offsets=offsets),
       functools.partial(train.eval_batches, label_offsets=offsets),
     )
   else:
-    noisy = dataclasses.replace(
-      train, targets=(train.targets + offsets) % classes
-    )
+    is_label = train.targets != NO_LABEL
+    targets = train.targets.copy()
+    offsets = offsets_of(int(is_label.sum()), classes)
+    targets[is_label] = (targets[is_label] + offsets) % classes
+    noisy = dataclasses.replace(train, targets=targets)
   return dataclasses.replace(dataset, splits={**dataset.splits, "train": noisy})
 
 

@@ -14,7 +14,7 @@ from data import dataset
 
 
 def offsets(
-  num_examples: int, num_classes: int, rate: float, kind: str, seed: int
+  num_labels: int, num_classes: int, rate: float, kind: str, seed: int
 ) -> np.ndarray:
   """Returns the offset of every label, int32 [N]; 0 keeps the label.
 
@@ -22,7 +22,7 @@ def offsets(
   lower rate are wrong, in the same way, at every higher one.
 
   Args:
-    num_examples: N.
+    num_labels: N, the number of examples, unless they have several.
     num_classes: number of classes.
     rate: fraction of wrong labels, in [0, 1].
     kind: 'symmetric' (uniform over the other classes) or 'pair' (the next
@@ -33,22 +33,22 @@ def offsets(
     ValueError: unknown kind.
   """
   rng = np.random.default_rng([seed, 0x1ABE1])
-  order = rng.permutation(num_examples)
+  order = rng.permutation(num_labels)
   if kind == "symmetric":
-    wrong = rng.integers(1, num_classes, num_examples, dtype=np.int32)
+    wrong = rng.integers(1, num_classes, num_labels, dtype=np.int32)
   elif kind == "pair":
-    wrong = np.ones(num_examples, np.int32)
+    wrong = np.ones(num_labels, np.int32)
   else:
     raise ValueError(f"unknown label noise {kind!r}")
-  kept = order[round(rate * num_examples) :]
+  kept = order[round(rate * num_labels) :]
   wrong[kept] = 0
   return wrong
 
 
 def from_config(config: ml_collections.ConfigDict) -> dataset.LabelOffsets:
-  """Returns (num_examples, num_classes) -> offsets, as the config says."""
-  return lambda num_examples, num_classes: offsets(
-    num_examples,
+  """Returns (num_labels, num_classes) -> offsets, as the config says."""
+  return lambda num_labels, num_classes: offsets(
+    num_labels,
     num_classes,
     config.label_noise,
     config.label_noise_type,

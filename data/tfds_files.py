@@ -19,6 +19,11 @@ from data import dataset
 PROBE_SECONDS = 4.0
 # What ImageNet is made from; its licence forbids TFDS to download it.
 IMAGENET_FILES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
+# What TFDS calls a data set, where it has another name.
+TFDS_NAMES = {
+  "grc_perseus": "universal_dependencies/grc_perseus",
+  "sst2": "glue/sst2",
+}
 # A config to try without any download.
 OFFLINE_CONFIGS = {
   "mnist": "configs/mlp_digits.py",
@@ -27,6 +32,8 @@ OFFLINE_CONFIGS = {
   "cifar100": "configs/resnet_digits.py",
   "svhn_cropped": "configs/resnet_digits.py",
   "imagenet2012": "configs/resnet_digits.py",
+  "grc_perseus": "configs/transformer_hmm.py",
+  "sst2": "configs/lstm_lexicon.py",
 }
 
 
@@ -43,7 +50,7 @@ def open_builder(name: str, data_dir: str | None, splits: Sequence[str]) -> Any:
   """Returns the TFDS builder of a data set whose files are there.
 
   Args:
-    name: of the data set in TFDS.
+    name: of the data set in the config.
     data_dir: folder of all TFDS data; None: `TFDS_DATA_DIR`, then
       ~/tensorflow_datasets.
     splits: what the files must hold.
@@ -55,13 +62,14 @@ def open_builder(name: str, data_dir: str | None, splits: Sequence[str]) -> Any:
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   import tensorflow_datasets as tfds
 
-  folder = root / name
+  tfds_name = TFDS_NAMES.get(name, name)
+  folder = root / tfds_name
   with readable(folder):
-    builder = tfds.builder(name, data_dir=str(root))
+    builder = tfds.builder(tfds_name, data_dir=str(root))
     folder = pathlib.Path(builder.data_dir)
     prepared = (folder / "dataset_info.json").exists()
   if not prepared:
-    _prepare(builder, root)
+    _prepare(builder, name, root)
   import_tensorflow()
   for split in splits:
     if split not in builder.info.splits:
@@ -94,9 +102,9 @@ def _root(data_dir: str | None) -> pathlib.Path:
   return root
 
 
-def _prepare(builder: Any, root: pathlib.Path) -> None:
+def _prepare(builder: Any, name: str, root: pathlib.Path) -> None:
   """Has TFDS download the data set and write its files."""
-  name = builder.name
+  tfds_name = TFDS_NAMES.get(name, name)
   missing = f"config.dataset={name!r}: not found in {builder.data_dir}"
   if not root.exists():
     missing += f" (there is no folder {root})"
@@ -114,8 +122,9 @@ def _prepare(builder: Any, root: pathlib.Path) -> None:
       raise dataset.DataError(
         f"{missing}, and {url} cannot be reached ({reason}); where there is"
         ' network, run python -c "import tensorflow_datasets as tfds;'
-        f" tfds.builder('{name}', data_dir='{root}').download_and_prepare()\""
-        f" and copy {root / name} to this machine, {otherwise}"
+        f" tfds.builder('{tfds_name}', data_dir='{root}')"
+        '.download_and_prepare()"'
+        f" and copy {root / tfds_name} to this machine, {otherwise}"
       )
   import_tensorflow()
   try:

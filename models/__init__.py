@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import ml_collections
 
 from models import centred
+from models import lstm
 from models import mlp
 from models import resnet
+from models import transformer
 from models import two_layer
 from models import two_layer_conv
 from models import vgg
+from models import vit
 
 
 class Task(Protocol):
@@ -19,6 +22,9 @@ class Task(Protocol):
 
   @property
   def num_outputs(self) -> int: ...
+
+  @property
+  def vocabulary_size(self) -> int | None: ...
 
 
 class Model(Protocol):
@@ -42,12 +48,13 @@ def create(config: ml_collections.ConfigDict, dataset: Task) -> Model:
   """Returns the model that the config names, as big as the data set needs.
 
   It is called as `apply(variables, inputs, train: bool)` and returns logits
-  (or real outputs) of shape [B, dataset.num_outputs].
+  (or real outputs) of shape [B, dataset.num_outputs]; a tagger, for inputs
+  [B, L], of [B, L, dataset.num_outputs].
 
   Args:
     config: reads the fields of the section "model" in configs/base.py, and
       lazy_alpha.
-    dataset: gives the number of outputs.
+    dataset: gives the number of outputs, and of the tokens of a text.
 
   Raises:
     ValueError: unknown `config.model`.
@@ -109,4 +116,39 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       dtype=dtype,
       param_dtype=param_dtype,
     )
+  if config.model == "vit":
+    return vit.ViT(
+      num_outputs=dataset.num_outputs,
+      hidden_size=config.hidden_size,
+      head_size=config.head_size,
+      num_layers=config.num_layers,
+      patch_size=config.patch_size,
+      dtype=dtype,
+      param_dtype=param_dtype,
+    )
+  if config.model == "transformer":
+    return transformer.Transformer(
+      num_outputs=dataset.num_outputs,
+      vocabulary_size=_vocabulary_size(dataset),
+      hidden_size=config.hidden_size,
+      head_size=config.head_size,
+      num_layers=config.num_layers,
+      dropout=config.dropout,
+      dtype=dtype,
+      param_dtype=param_dtype,
+    )
+  if config.model == "lstm":
+    return lstm.LSTM(
+      num_outputs=dataset.num_outputs,
+      vocabulary_size=_vocabulary_size(dataset),
+      hidden_size=config.hidden_size,
+      dropout=config.dropout,
+      dtype=dtype,
+      param_dtype=param_dtype,
+    )
   raise ValueError(f"unknown model {config.model!r}")
+
+
+def _vocabulary_size(dataset: Task) -> int:
+  assert dataset.vocabulary_size is not None, "the data set is no text"
+  return dataset.vocabulary_size

@@ -63,7 +63,9 @@ def create(
   In this order: the gradient is clipped; SGD and Adam add coupled weight decay
   on all parameters; momentum or Adam's moments; AdamW adds its decoupled
   decay; then the schedule and the learning rate; last, the first layer is
-  scaled to `first_layer_norm`, if there is one.
+  scaled to `first_layer_norm`, if there is one. With `weight_decay_form` of
+  'sst2_example', SGD adds weight_decay * w to the update instead, after the
+  learning rate.
 
   Args:
     config: reads the fields of the section "optimization" in configs/base.py.
@@ -77,10 +79,13 @@ def create(
   name = config.optimizer
   if name == "sam":
     name = config.base_optimizer
+  last = []
   if name == "sgd":
     # Without momentum, nothing is kept in memory.
     trace = [optax.trace(config.momentum)] if config.momentum else []
     parts = [_add_decayed_weights(), *trace]
+    if config.weight_decay_form == "sst2_example":
+      parts, last = trace, [_add_decayed_weights()]
   elif name in ("adam", "adamw"):
     adam = optax.scale_by_adam(config.adam_b1, config.adam_b2, config.adam_eps)
     decay = _add_decayed_weights()

@@ -50,7 +50,8 @@ def estimate(cell: cells.Cell, dataset: Dataset) -> float:
   runs = base.runs(cell.config)
   exp = experiment.create(cell.config, (dataset,) * len(runs))
   c = exp.config
-  inputs = jnp.zeros((c.batch_size, *exp.dataset.input_shape))
+  raw = jnp.zeros((c.batch_size, *exp.dataset.input_shape))
+  inputs = exp.dataset.normalize(raw)
   weights = state.abstract_weights(exp)
   variables = {"params": weights["params"], **weights["model_state"]}
   forward = jax.jit(functools.partial(exp.model.apply, train=False))

@@ -22,6 +22,7 @@ class Task:
   def __init__(self, num_classes, num_outputs):
     self.num_classes = num_classes
     self.num_outputs = num_outputs
+    self.labels_per_example = None
 
 
 def _values(outputs, targets, num_classes, train=True, **fields):

@@ -25,6 +25,13 @@ SMALL = {
 }
 # What compiles for long takes no gradient twice.
 PLAIN = {"optimizer": "sgd"}
+# A vmapped sweep of pruned networks, some of whose labels are wrong.
+SWEEP = {
+  "sweep.seed": (0, 1),
+  "sparsity": 0.2,
+  "pruner": "random",
+  "label_noise": 0.05,
+}
 FIELDS = {
   "mlp_digits": {"num_epochs": 4, "log_every_steps": 9},
   "resnet_digits": {"num_epochs": 4, "num_filters": 8, "log_every_steps": 9},
@@ -38,6 +45,57 @@ FIELDS = {
     "lr_scheduler": "constant",
   },
   "vgg_cifar": {**SMALL, **PLAIN, "num_epochs": 12, "num_filters": 4},
+  "vit_digits": {
+    **SMALL,
+    "optimizer": "adam",
+    "learning_rate": 0.003,
+    "num_train_steps": 60,
+    "log_every_steps": 10,
+    "hidden_size": 16,
+    "num_layers": 1,
+  },
+  "vit_cifar": {
+    **SMALL,
+    "num_epochs": 12,
+    "hidden_size": 16,
+    "num_layers": 1,
+  },
+  "transformer_hmm": {
+    **SMALL,
+    **SWEEP,
+    "optimizer": "adamw",
+    "num_train_steps": 60,
+    "log_every_steps": 10,
+    "hidden_size": 16,
+    "num_layers": 1,
+    "dropout": 0.0,
+  },
+  "lstm_lexicon": {
+    **SMALL,
+    **SWEEP,
+    "num_train_steps": 100,
+    "log_every_steps": 25,
+    "hidden_size": 8,
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "dropout": 0.0,
+  },
+  "transformer_pos": {
+    **SMALL,
+    "num_train_steps": 40,
+    "warmup_steps": 10,
+    "hidden_size": 16,
+    "num_layers": 1,
+    "dropout": 0.1,
+  },
+  "lstm_sst2": {
+    **SMALL,
+    "num_epochs": 12,
+    "hidden_size": 8,
+    "learning_rate": 0.5,
+    "dropout": 0.0,
+    "rho": 0.02,
+  },
   "regression_1d": {"num_train_steps": 1000, "log_every_steps": 100},
   "matrix_factorization": {"num_epochs": 2},
   "two_layer_trigonometric": {"num_epochs": 60, "learning_rate": 0.003},
@@ -59,6 +117,8 @@ def data_dir(tmp_path_factory):
   folder = tmp_path_factory.mktemp("tfds")
   for name in ("mnist", "cifar10"):
     tfds_fixtures.write(name, folder, num_train=75, num_test=21, num_labels=5)
+  tfds_fixtures.write_grc_perseus(folder, num_train=50, num_test=21)
+  tfds_fixtures.write_sst2(folder, num_train=75, num_test=21)
   tfds_fixtures.write_imagenet(folder, num_train=20, num_test=11, num_labels=2)
   return str(folder)
 
@@ -70,14 +130,21 @@ def test_every_config_has_a_case():
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_loss_falls(name, data_dir, tmp_path):
   config = importlib.import_module(f"configs.{name}").get_config()
-  config.update(FIELDS[name])
+  config.update_from_flattened_dict(FIELDS[name])
   result = train.train_and_evaluate(config, str(tmp_path), data_dir=data_dir)
   assert result["status"] == "finished"
   lines = records.read_lines(tmp_path)
-  losses = [line["train_loss"] for line in lines if "train_loss" in line]
-  assert losses[-1] < 0.9 * losses[0]
-  (again,) = train.evaluate(str(tmp_path), "latest", data_dir)
-  final = result["final"]
-  assert again["step"] == final["step"] == result["num_steps"]
-  for metric, value in again.items():
-    assert final[metric] == value, metric
+  evaluated = train.evaluate(str(tmp_path), "latest", data_dir)
+  runs = records.read_runs(tmp_path)
+  for run, again in zip(runs, evaluated, strict=True):
+    losses = [
+      line["train_loss"]
+      for line in lines
+      if "train_loss" in line and line.get("run", "") == run["run"]
+    ]
+    assert losses[-1] < 0.9 * losses[0]
+    final = run["final"]
+    assert again["step"] == final["step"] == result["num_steps"]
+    for metric, value in again.items():
+      if metric != "run":
+        assert final[metric] == value, metric

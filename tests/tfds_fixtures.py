@@ -1,8 +1,9 @@
 """Writes small data sets to disk as TFDS would after a download.
 
 Names, versions, features and split names are those of the real data sets, so
-`tfds.builder(name, data_dir=...)` reads them. The images can be learned: each
-class has a coarse pattern of its own, under noise.
+`tfds.builder(name, data_dir=...)` reads them. They can be learned: each class
+of images has a coarse pattern of its own, under noise; the number in a word
+decides its tag, and the first word the class of a sentence.
 """
 
 from collections.abc import Callable, Iterator
@@ -131,6 +132,76 @@ def write_imagenet(
   )
 
 
+def sentences(num_examples: int, seed: int) -> list[list[str]]:
+  """Returns sentences of 1 to 9 of 20 Greek words, logos0 to logos19."""
+  rng = np.random.default_rng([seed, 4])
+  return [
+    [f"λόγος{i}" for i in rng.integers(0, 20, n)]
+    for n in rng.integers(1, 10, num_examples)
+  ]
+
+
+def write_grc_perseus(data_dir: Any, *, num_train: int, num_test: int) -> None:
+  """Writes the treebank of Ancient Greek; word7 has the tag 'n-s7 % 5'.
+
+  Args:
+    data_dir: what is then given to `tfds.builder`.
+    num_train: training sentences.
+    num_test: sentences of the split 'dev'; 'test' has one.
+  """
+
+  def examples(num_examples: int, seed: int) -> Iterator[Any]:
+    for i, words in enumerate(sentences(num_examples, seed)):
+      others = ("lemmas", "feats", "head", "deprel", "deps", "misc")
+      yield (
+        i,
+        {
+          "idx": str(i),
+          "text": " ".join(words),
+          "tokens": words,
+          "upos": ["NOUN"] * len(words),
+          "xpos": [f"n-s{int(word[5:]) % 5}" for word in words],
+          **{name: ["_"] * len(words) for name in others},
+        },
+      )
+
+  _store(
+    "universal_dependencies/grc_perseus",
+    data_dir,
+    {
+      "train": examples(num_train, 0),
+      "dev": examples(num_test, 1),
+      "test": examples(1, 2),
+    },
+  )
+
+
+def write_sst2(data_dir: Any, *, num_train: int, num_test: int) -> None:
+  """Writes SST-2; the class is the parity of the number of the first word.
+
+  Args:
+    data_dir: what is then given to `tfds.builder`.
+    num_train: training sentences.
+    num_test: sentences of the split 'validation'; 'test' has one, unlabelled.
+  """
+
+  def examples(num_examples: int, seed: int) -> Iterator[Any]:
+    for i, words in enumerate(sentences(num_examples, seed)):
+      label = -1 if seed == 2 else int(words[0][5:]) % 2
+      # The sentences of SST-2 end with a space.
+      yield i, {"sentence": " ".join(words) + " ", "label": label, "idx": i}
+
+  _store(
+    "glue/sst2",
+    data_dir,
+    {
+      "train": examples(num_train, 0),
+      "validation": examples(num_test, 1),
+      "test": examples(1, 2),
+    },
+  )
+
+
 def _features(name: str) -> Any:
   import tensorflow_datasets as tfds
 
@@ -147,8 +218,10 @@ def _store(
 
   tfds.disable_progress_bar()
   builder = tfds.builder(name, data_dir="/nonexistent")
+  name, _, config = name.partition("/")
   tfds.dataset_builders.store_as_tfds_dataset(
     name=name,
+    config=config or None,
     version=builder.version,
     features=builder.info.features,
     split_datasets=splits,

@@ -9,6 +9,8 @@ import pytest
 
 from configs import base
 import models
+from models import transformer
+from models import vit
 from tests import helpers
 
 # Parameter counts of Shin et al. (UAI 2025), Figures 1 and 7.
@@ -30,24 +32,52 @@ RESNET18 = {
   128: 44_662_922,
   256: 178_585_866,
 }
+# Of Figure 5e, in millions.
+VIT_MILLIONS = {
+  32: "0.055",
+  64: "0.209",
+  128: "0.811",
+  256: "3.2",
+  512: "12.7",
+  1024: "50.5",
+}
+# In millions; words and tags together are 34,000.
+TRANSFORMER_MILLIONS = {
+  128: "5.54",
+  256: "13.4",
+  384: "23.7",
+  512: "36.3",
+  640: "51.3",
+}
+# With the vocabulary of the example of Flax; the paper prints 0.5, 1.1, 2.5,
+# 5.8, 10.0 and 15.1.
+LSTM_MILLIONS = {
+  32: "0.52",
+  64: "1.10",
+  128: "2.38",
+  256: "5.46",
+  384: "9.24",
+  512: "13.7",
+}
 RESNET50_MILLIONS = {16: 1.994, 32: 6.918, 48: 14.772, 64: 25.557, 80: 39.273}
 
 
 class Task:
-  def __init__(self, num_outputs):
+  def __init__(self, num_outputs, vocabulary_size=None):
     self.num_outputs = num_outputs
+    self.vocabulary_size = vocabulary_size
 
 
-def _variables(c, num_outputs, shape):
-  model = models.create(c, Task(num_outputs))
-  inputs = jnp.zeros((2, *shape))
+def _variables(c, num_outputs, shape, vocabulary_size=None):
+  model = models.create(c, Task(num_outputs, vocabulary_size))
+  inputs = jnp.zeros((2, *shape), int if vocabulary_size else float)
   return jax.eval_shape(
     lambda: model.init(jax.random.key(0), inputs, train=False)
   )
 
 
-def _num_parameters(c, num_outputs, shape):
-  params = _variables(c, num_outputs, shape)["params"]
+def _num_parameters(c, *args):
+  params = _variables(c, *args)["params"]
   return sum(x.size for x in jax.tree.leaves(params))
 
 
@@ -82,6 +112,66 @@ def test_resnet50_parameters(num_filters, millions):
   c = helpers.config(model="resnet50", num_filters=num_filters)
   count = _num_parameters(c, 1000, (224, 224, 3))
   assert round(count / 1e6, 3) == millions
+
+
+def _in_millions(count, like):
+  return f"{count / 1e6:.{len(like.split('.')[1])}f}"
+
+
+@pytest.mark.parametrize(("hidden_size", "millions"), VIT_MILLIONS.items())
+def test_vit_parameters(hidden_size, millions):
+  c = helpers.config(model="vit", hidden_size=hidden_size)
+  assert _in_millions(_num_parameters(c, 10, (32, 32, 3)), millions) == millions
+
+
+def test_vit_patches_are_squares_of_the_image():
+  images = np.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+  got = vit.patches(jnp.asarray(images), 2)
+  want = [
+    images[:, i : i + 2, j : j + 2].reshape(2, 12)
+    for i in (0, 2)
+    for j in (0, 2, 4)
+  ]
+  np.testing.assert_array_equal(got, np.stack(want, 1))
+
+
+@pytest.mark.parametrize(
+  ("hidden_size", "heads"), [(16, 1), (32, 1), (64, 2), (96, 3)]
+)
+def test_vit_has_a_head_for_32_numbers(hidden_size, heads):
+  c = helpers.config(model="vit", hidden_size=hidden_size, num_layers=1)
+  params = _variables(c, 10, (8, 8, 1))["params"]
+  kernel = params["MultiHeadDotProductAttention_0"]["query"]["kernel"]
+  assert kernel.shape == (hidden_size, heads, hidden_size // heads)
+
+
+@pytest.mark.parametrize(
+  ("hidden_size", "millions"), TRANSFORMER_MILLIONS.items()
+)
+def test_transformer_parameters(hidden_size, millions):
+  c = helpers.config(
+    dataset="grc_perseus",
+    model="transformer",
+    hidden_size=hidden_size,
+    head_size=64,
+  )
+  count = _num_parameters(c, 800, (9,), 33_200)
+  assert _in_millions(count, millions) == millions
+
+
+@pytest.mark.parametrize(("hidden_size", "millions"), LSTM_MILLIONS.items())
+def test_lstm_parameters(hidden_size, millions):
+  c = helpers.config(dataset="sst2", model="lstm", hidden_size=hidden_size)
+  count = _num_parameters(c, 2, (9,), 13_523)
+  assert _in_millions(count, millions) == millions
+
+
+def test_sinusoids_by_hand():
+  got = transformer.sinusoids(3, 4)
+  want = [
+    [np.sin(p), np.cos(p), np.sin(p / 100), np.cos(p / 100)] for p in range(3)
+  ]
+  np.testing.assert_allclose(got, want)
 
 
 def _vgg11_parameters(f, channels, num_outputs):
@@ -189,23 +279,30 @@ def test_two_layer_initialization(initialization):
     assert (kernel[0] != kernel[1]).all()
 
 
-@pytest.mark.parametrize("model", ["mlp", "two_layer", "resnet18", "vgg11"])
+@pytest.mark.parametrize(
+  "model",
+  ["mlp", "two_layer", "resnet18", "vgg11", "vit", "transformer", "lstm"],
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_dtypes(model, dtype):
   """bfloat16 computes in bfloat16, with float32 parameters."""
+  dataset = {"transformer": "hidden_markov", "lstm": "lexicon"}
   c = helpers.config(
     model=model,
+    dataset=dataset.get(model, "digits"),
     dtype=dtype,
     num_filters=4,
     num_neurons=(8,),
     trained_layers="first",
   )
+  is_text = model in base.TEXT_MODELS
+  shape, vocabulary_size = ((8,), 5) if is_text else ((8, 8, 1), None)
   with jax.enable_x64(dtype == "float64"):
-    variables = _variables(c, 3, (8, 8, 1))
+    variables = _variables(c, 3, shape, vocabulary_size)
     param_dtype = "float64" if dtype == "float64" else "float32"
     assert {str(x.dtype) for x in jax.tree.leaves(variables)} == {param_dtype}
-    net = models.create(c, Task(3))
-    inputs = jnp.zeros((2, 8, 8, 1))
+    net = models.create(c, Task(3, vocabulary_size))
+    inputs = jnp.zeros((2, *shape), int if is_text else float)
     outputs = jax.eval_shape(
       lambda v: net.apply(v, inputs, train=False), variables
     )

@@ -95,8 +95,20 @@ def _descend(transformation, num_steps, **extra):
       {"optimizer": "sgd", "gradient_clip": 0.5},
       optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1, momentum=0.9)),
     ),
+    (
+      {
+        "dataset": "lexicon",
+        "model": "lstm",
+        "optimizer": "sgd",
+        "weight_decay": 0.01,
+        "weight_decay_form": "sst2_example",
+      },
+      optax.chain(
+        optax.sgd(0.1, momentum=0.9), optax.add_decayed_weights(0.01)
+      ),
+    ),
   ],
-  ids=["plain", "sgd", "adam", "sam-adamw", "clip"],
+  ids=["plain", "sgd", "adam", "sam-adamw", "clip", "sst2_example"],
 )
 def test_base_optimizers_equal_optax(fields, want):
   c = helpers.config(lr_scheduler="constant", **fields)
