@@ -92,8 +92,8 @@ def create(
     parts = [decay, adam] if name == "adam" else [adam, decay]
   else:
     raise ValueError(f"unknown optimizer {name!r}")
-  norm = config.first_layer_norm
-  last = [_keep_norm("first", norm)] if norm else []
+  if config.first_layer_norm:
+    last.append(_keep_norm("first", config.first_layer_norm))
   factor = schedule.create(config, steps_per_epoch)
   return optax.chain(
     _clip(config.gradient_clip),
