@@ -35,6 +35,8 @@ REGRESSION_DATASETS = (
 TAGGED_DATASETS = ("hidden_markov", "grc_perseus")
 SENTENCE_DATASETS = ("lexicon", "sst2")
 TEXT_DATASETS = TAGGED_DATASETS + SENTENCE_DATASETS
+# Graphs with a label for each of several binary tasks.
+GRAPH_DATASETS = ("motifs", "ogbg_molpcba")
 STREAMED_DATASETS = ("imagenet2012",)
 # The token beyond the end of a sentence.
 PADDING = 0
@@ -43,6 +45,7 @@ RESNETS = ("resnet18", "resnet50")
 CONVOLUTIONAL_MODELS = (*RESNETS, "vgg11")
 IMAGE_MODELS = (*CONVOLUTIONAL_MODELS, "vit")
 TEXT_MODELS = ("transformer", "lstm")
+GRAPH_MODELS = ("gcn",)
 
 
 class UserError(Exception):
@@ -160,6 +163,8 @@ _TEACHER = {"dataset": ("teacher_student",)}
 _TWO_LAYER = {"model": ("two_layer",)}
 _ATTENTION = {"model": ("vit", "transformer")}
 _TEXT = {"dataset": TEXT_DATASETS}
+_GRAPHS = {"dataset": GRAPH_DATASETS}
+_GCN = {"model": GRAPH_MODELS}
 _PRUNED = {"sparsity": _Positive()}
 # What a sweep can list values of, in the order of its product.
 SWEPT = (
@@ -179,10 +184,12 @@ FIELDS: dict[str, Field] = {
     "digits",
     "data set; 'digits' comes with scikit-learn, those without class labels"
     " ('teacher_student', 'regression_1d', 'matrix_factorization',"
-    " 'trigonometric') and 'hidden_markov', 'lexicon' are generated, the others"
-    " are read through TFDS ('grc_perseus' is a treebank of Ancient Greek,"
-    " 'sst2' the film reviews of GLUE)",
-    choices=IMAGE_DATASETS + REGRESSION_DATASETS + TEXT_DATASETS,
+    " 'trigonometric') and 'hidden_markov', 'lexicon', 'motifs' are generated,"
+    " the others are read through TFDS ('grc_perseus' is a treebank of Ancient"
+    " Greek, 'sst2' the film reviews of GLUE, 'ogbg_molpcba' molecules)",
+    choices=(
+      IMAGE_DATASETS + REGRESSION_DATASETS + TEXT_DATASETS + GRAPH_DATASETS
+    ),
   ),
   "validation_fraction": Field(
     0.0,
@@ -229,6 +236,20 @@ FIELDS: dict[str, Field] = {
     below=1.0,
     read_if=_TEXT,
   ),
+  "max_nodes": Field(
+    0,
+    "nodes to which every graph is padded; a larger one is an error. 0: those"
+    " of the largest graph",
+    minimum=0,
+    read_if=_GRAPHS,
+  ),
+  "max_edges": Field(
+    0,
+    "edges to which every graph is padded, each counted once; 0: those of the"
+    " graph that has most",
+    minimum=0,
+    read_if=_GRAPHS,
+  ),
   "teacher_num_neurons": Field(
     200, "hidden neurons of the random teacher", minimum=1, read_if=_TEACHER
   ),
@@ -256,8 +277,9 @@ FIELDS: dict[str, Field] = {
   "model": Field(
     "mlp",
     "architecture; 'two_layer' is W2 act(W1 x + b1), 'transformer' an encoder"
-    " that tags, 'lstm' a bidirectional one that classifies",
-    choices=("mlp", "two_layer", *IMAGE_MODELS, *TEXT_MODELS),
+    " that tags, 'lstm' a bidirectional one that classifies, 'gcn' a graph"
+    " convolutional network",
+    choices=("mlp", "two_layer", *IMAGE_MODELS, *TEXT_MODELS, *GRAPH_MODELS),
   ),
   "num_neurons": Field(
     (300, 100),
@@ -306,9 +328,9 @@ FIELDS: dict[str, Field] = {
   ),
   "hidden_size": Field(
     128,
-    "width of a token, or of an LSTM's state in each direction",
+    "width of a token, of an LSTM's state in each direction, or of a node",
     minimum=1,
-    read_if={"model": ("vit", "transformer", "lstm")},
+    read_if={"model": ("vit", "transformer", "lstm", *GRAPH_MODELS)},
   ),
   "head_size": Field(
     32,
@@ -318,6 +340,15 @@ FIELDS: dict[str, Field] = {
     read_if=_ATTENTION,
   ),
   "num_layers": Field(6, "transformer blocks", minimum=1, read_if=_ATTENTION),
+  "message_passing_steps": Field(
+    5, "graph convolutions, one after the other", minimum=1, read_if=_GCN
+  ),
+  "num_mlp_layers": Field(
+    2,
+    "layers of the MLP in front of each graph convolution",
+    minimum=1,
+    read_if=_GCN,
+  ),
   "patch_size": Field(
     4,
     "side of the square that makes a token, in pixels",
@@ -329,7 +360,7 @@ FIELDS: dict[str, Field] = {
     "rate of dropout in training",
     minimum=0.0,
     below=1.0,
-    read_if={"model": TEXT_MODELS},
+    read_if={"model": TEXT_MODELS + GRAPH_MODELS},
   ),
   "sync_batch_norm": Field(
     False,
@@ -351,8 +382,9 @@ FIELDS: dict[str, Field] = {
   "loss": Field(
     "cross_entropy",
     "loss function; 'squared_error' is summed over outputs, without a factor"
-    " 1/2, against one-hot targets for class labels",
-    choices=("cross_entropy", "squared_error"),
+    " 1/2, against one-hot targets for class labels; 'binary_cross_entropy' is"
+    " for labels of several binary tasks",
+    choices=("cross_entropy", "squared_error", "binary_cross_entropy"),
   ),
   "label_smoothing": Field(
     0.0,
@@ -778,8 +810,19 @@ def _models_for(dataset: str) -> tuple[str, ...]:
     return ("transformer",)
   if dataset in SENTENCE_DATASETS:
     return ("lstm",)
+  if dataset in GRAPH_DATASETS:
+    return GRAPH_MODELS
   general = ("mlp", "two_layer")
   return general + (IMAGE_MODELS if dataset in IMAGE_DATASETS else ())
+
+
+def _losses_for(dataset: str) -> tuple[str, ...]:
+  """Returns the losses that fit the targets of a data set."""
+  if dataset in REGRESSION_DATASETS:
+    return ("squared_error",)
+  if dataset in GRAPH_DATASETS:
+    return ("binary_cross_entropy",)
+  return ("cross_entropy", "squared_error")
 
 
 def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
@@ -828,9 +871,10 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     "config.warmup_steps=0: must be >= 1 with"
     " config.lr_scheduler='inverse_sqrt'",
   )
+  fitting = _losses_for(c.dataset)
   yield (
-    regression and c.loss != "squared_error",
-    f"config.loss={c.loss!r}: must be 'squared_error' with"
+    c.loss not in fitting,
+    f"config.loss={c.loss!r}: must be {' or '.join(map(repr, fitting))} with"
     f" config.dataset={c.dataset!r}",
   )
   yield (
@@ -899,6 +943,11 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     c.dataset in STREAMED_DATASETS and c.validation_fraction > 0,
     f"config.validation_fraction={c.validation_fraction}: must be 0 with"
     f" config.dataset={c.dataset!r}, whose training set is streamed",
+  )
+  yield (
+    c.dataset == "ogbg_molpcba" and c.validation_fraction > 0,
+    f"config.validation_fraction={c.validation_fraction}: must be 0 with"
+    f" config.dataset={c.dataset!r}, which has a validation split of its own",
   )
   yield (
     c.dataset in STREAMED_DATASETS

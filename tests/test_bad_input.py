@@ -299,6 +299,12 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
   ),
   ("validation_fraction", 0.1, {"dataset": "imagenet2012"}, "must be 0"),
   (
+    "validation_fraction",
+    0.1,
+    {"dataset": "ogbg_molpcba", "model": "gcn", "loss": "binary_cross_entropy"},
+    "must be 0 with config.dataset='ogbg_molpcba'",
+  ),
+  (
     "sharpness_num_examples",
     0,
     {"dataset": "imagenet2012", "sharpness_every_epochs": 1},
