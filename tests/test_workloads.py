@@ -110,7 +110,8 @@ FIELDS = {
   },
   "gcn_molpcba": {
     **SMALL,
-    "num_epochs": 12,
+    "num_train_steps": 36,
+    "eval_every_epochs": 6,
     "hidden_size": 8,
     "learning_rate": 0.01,
     "message_passing_steps": 1,
