@@ -161,3 +161,14 @@ def test_order_of_nodes_changes_nothing(graphs, setup):
     moved = _batch([permuted(g) for g in graphs])
     assert (moved["nodes"] != _batch(graphs)["nodes"]).any()
     assert helpers.max_difference(run(params, moved), want) < 1e-10
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_dtypes(dtype, graphs):
+  """bfloat16 computes in bfloat16, with float32 parameters."""
+  model, inputs = _model(hidden_size=8, dtype=dtype), _batch(graphs)
+  outputs, variables = jax.eval_shape(
+    lambda: model.init_with_output(jax.random.key(0), inputs, train=False)
+  )
+  assert outputs.dtype == dtype
+  assert {str(x.dtype) for x in jax.tree.leaves(variables)} == {"float32"}
