@@ -1,6 +1,6 @@
 """Evaluation: every example of a split exactly once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import functools
 import itertools
 from typing import Any
@@ -9,8 +9,10 @@ import jax
 import numpy as np
 
 from data import pipeline
+from data.dataset import ArraySplit
 from experiment import AXIS
 from experiment import Experiment
+import losses
 import metrics as metrics_lib
 from records import Record
 
@@ -36,6 +38,7 @@ class Evaluator:
       {name: place_split(part.resident(name), part) for name in self._names}
       for part in parts
     ]
+    self._split_metrics = losses.split_metrics(first.config)
     self._eval_steps: dict[Any, Callable[..., Any]] = {}
     for part in parts:
       if part.devices not in self._eval_steps:
@@ -67,6 +70,7 @@ class Evaluator:
       place(metrics_lib.empty(part.eval_metrics, part.run_axis_size), part)
       for part in self._parts
     ]
+    outputs: list[list[np.ndarray]] = [[] for _ in self._parts]
     count = 0
     split = exp.dataset.splits[name]
     batches = pipeline.eval_batches(split, size, exp.num_devices)
@@ -75,9 +79,11 @@ class Evaluator:
       batches, None if limit < 0 else limit
     ):
       for i, part in enumerate(self._parts):
-        totals[i] = self._eval_steps[part.devices](
+        totals[i], of_batch = self._eval_steps[part.devices](
           weights[i], totals[i], batch, self._resident[i][name]
         )
+        if self._split_metrics:
+          outputs[i].append(np.asarray(of_batch))
         if part.serialize_calls:
           jax.block_until_ready(totals[i])
       count += batch_count
@@ -87,8 +93,31 @@ class Evaluator:
       f"{name}: evaluated {seen} of {expected} examples"
     )
     values = [run for total in totals for run in metrics_lib.by_run(total)]
+    if self._split_metrics:
+      wholes = self._whole_split(name, outputs, count)
+      for run, (outputs_of_run, targets) in zip(values, wholes, strict=True):
+        for metric, function in self._split_metrics.items():
+          run[metric] = function(outputs_of_run, targets)
     partial = {"num_examples": count} if count != num_examples else {}
     return [{k: float(v) for k, v in run.items()} | partial for run in values]
+
+  def _whole_split(
+    self, name: str, outputs: list[list[np.ndarray]], count: int
+  ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the outputs and targets of each run, for `count` examples.
+
+    Args:
+      name: of a split of arrays.
+      outputs: of each part and batch, [D, B / D, ...] or [D, R, B / D, ...].
+      count: how many examples were evaluated.
+    """
+    for part, of_part in zip(self._parts, outputs, strict=True):
+      for r, dataset in enumerate(part.datasets):
+        of_run = [x[:, r] if part.is_stacked else x for x in of_part]
+        rows = [x.reshape(-1, *x.shape[2:]) for x in of_run]
+        split = dataset.splits[name]
+        assert isinstance(split, ArraySplit), "these metrics need arrays"
+        yield np.concatenate(rows)[:count], split.targets[:count]
 
   def _num_examples(self, name: str) -> int:
     return self._parts[0].dataset.splits[name].num_examples
@@ -102,14 +131,15 @@ def _compile(exp: Experiment) -> Callable[..., Any]:
     step,
     axis_name=AXIS,
     in_axes=(None, None, 0, None),
-    out_axes=None,
+    out_axes=(None, 0),
     devices=exp.devices,
   )
 
 
 def _eval_step(
   weights: PyTree, metrics: Any, batch: PyTree, resident: PyTree, *, exp
-) -> Any:
+) -> tuple[Any, jax.Array | None]:
+  """Returns the metrics, and the outputs for this batch if they are needed."""
   mask_B = batch["mask"]
   batch = pipeline.batch_from(resident, batch)
   batch = batch | {"inputs": exp.dataset.normalize(batch["inputs"])}
@@ -119,4 +149,5 @@ def _eval_step(
   update = metrics_lib.of_batch(
     exp.eval_metrics, exp.sync_axis, mask=mask_B, **aux["per_example"]
   )
-  return metrics_lib.merge(metrics, update)
+  outputs = aux["outputs"] if losses.split_metrics(exp.config) else None
+  return metrics_lib.merge(metrics, update), outputs

@@ -121,6 +121,20 @@ def logistic(
   return (1 - smoothing) * right + smoothing * wrong
 
 
+def binary_cross_entropy(
+  logits_BxT: jax.Array, labels_BxT: jax.Array, smoothing: float
+) -> jax.Array:
+  """Returns the cross-entropy of each task in nats, [B, T].
+
+  Args:
+    logits_BxT: of label 1.
+    labels_BxT: 0 or 1; what it returns for others means nothing.
+    smoothing: as in `smooth_one_hot`.
+  """
+  targets_BxT = (1 - smoothing) * (labels_BxT == 1) + smoothing / 2
+  return optax.sigmoid_binary_cross_entropy(logits_BxT, targets_BxT)
+
+
 def squared_error(outputs_BxC: jax.Array, targets_BxC: jax.Array) -> jax.Array:
   """Returns the squared error summed over outputs, without a factor 1/2, [B].
 
@@ -155,6 +169,13 @@ def metric_names(dataset: Task) -> tuple[str, ...]:
   return ("loss", "accuracy", *weight)
 
 
+def split_metrics(config: ml_collections.ConfigDict) -> metrics.SplitMetrics:
+  """Returns the metrics that need the outputs for a whole split, by name."""
+  if config.loss == "binary_cross_entropy":
+    return {"average_precision": metrics.mean_average_precision}
+  return {}
+
+
 def per_example(
   config: ml_collections.ConfigDict, dataset: Task, *, train: bool
 ) -> Callable[[jax.Array, jax.Array], dict[str, jax.Array]]:
@@ -177,12 +198,17 @@ def per_example(
       else:
         loss = logistic(outputs, sides, smoothing)
       return {"loss": loss, "accuracy": sign_agreement(outputs, sides)}
-    if config.loss == "squared_error":
-      one_hot = smooth_one_hot(targets, dataset.num_classes, smoothing)
-      loss = squared_error(outputs, one_hot / alpha)
+    if config.loss == "binary_cross_entropy":
+      loss = binary_cross_entropy(outputs, targets, smoothing)
+      hits = ((outputs > 0) == (targets == 1)).astype(outputs.dtype)
     else:
-      loss = cross_entropy(outputs, targets, smoothing)
-    values = {"loss": loss, "accuracy": accuracy(outputs, targets)}
+      hits = accuracy(outputs, targets)
+      if config.loss == "squared_error":
+        one_hot = smooth_one_hot(targets, dataset.num_classes, smoothing)
+        loss = squared_error(outputs, one_hot / alpha)
+      else:
+        loss = cross_entropy(outputs, targets, smoothing)
+    values = {"loss": loss, "accuracy": hits}
     if dataset.labels_per_example is None:
       return values
     return sum_over_labels(values, targets, dataset.labels_per_example)
@@ -209,10 +235,12 @@ def create(
 
   Returns:
     A function (params, model_state, batch, rng) -> (loss, aux): batch has
-    'inputs' [B, ...] and 'targets' ([B] or [B, L] labels, or [B, outputs]);
+    'inputs' (arrays [B, ...]) and 'targets' ([B] or [B, L] labels, or
+    [B, outputs]);
     rng is the key of dropout, the same in both passes of SAM; model_state
     holds the other variables of the model; aux has 'per_example', a dict of
-    [B] arrays, and 'model_state', the part of it that changes, updated.
+    [B] arrays, 'model_state', the part of it that changes, updated, and unless
+    it trains 'outputs', those of the model.
   """
   values_of = per_example(config, dataset, train=train)
 
@@ -226,6 +254,8 @@ def create(
     )
     values = values_of(outputs, batch["targets"])
     aux = {"per_example": values, "model_state": changed}
+    if not train:
+      aux["outputs"] = outputs
     return jnp.mean(values["loss"]), aux
 
   return loss_fn

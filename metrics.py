@@ -1,5 +1,6 @@
 """What is logged: clu metric collections over per-example values."""
 
+from collections.abc import Callable, Mapping
 import functools
 from typing import Any
 
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 Collection = type[clu_metrics.Collection]
+# By name: (outputs, targets) of a split, [N, ...] -> value.
+SplitMetrics = Mapping[str, Callable[[np.ndarray, np.ndarray], float]]
 
 # The per-example value that weights the others.
 WEIGHT = "weight"
@@ -178,6 +181,37 @@ def by_run(metrics: Any) -> list[dict[str, Any]]:
   values = jax.device_get(_compute_all(metrics))
   num_runs = len(metrics.loss.count)
   return [jax.tree.map(lambda x, i=i: x[i], values) for i in range(num_runs)]
+
+
+def mean_average_precision(
+  scores_NxT: np.ndarray, labels_NxT: np.ndarray
+) -> float:
+  """Returns the average precision of each binary task, averaged over tasks.
+
+  As for the molecules of the Open Graph Benchmark (Hu et al., 2020).
+
+  Args:
+    scores_NxT: larger where label 1 is more likely.
+    labels_NxT: 0, 1, or what is neither where there is no label.
+
+  Returns:
+    The mean over the tasks that have labels of both classes, and NaN if none
+    has, or a score is not finite.
+  """
+  from sklearn import metrics as sklearn_metrics  # Takes a second to import.
+
+  if not np.isfinite(scores_NxT).all():
+    return float("nan")
+  precisions = []
+  for scores, labels in zip(scores_NxT.T, labels_NxT.T, strict=True):
+    has_label = (labels == 0) | (labels == 1)
+    if {0, 1} <= set(labels[has_label]):
+      precisions.append(
+        sklearn_metrics.average_precision_score(
+          labels[has_label], scores[has_label]
+        )
+      )
+  return float(np.mean(precisions)) if precisions else float("nan")
 
 
 Computed = tuple[dict[str, float], tuple[str, int] | None]

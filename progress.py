@@ -5,6 +5,7 @@ import time
 
 import tqdm
 
+import records
 from records import Record
 
 
@@ -66,20 +67,20 @@ def describe(runs: list[Record]) -> str:
   Of several runs it states the range: 'accuracy test 66.11 to 94.44 %'.
   """
   parts = []
-  for metric in ("loss", "accuracy"):
+  for metric in reversed(records.SCORES):
     shown = [
       f"{split} {_format(metric, [run[f'{split}_{metric}'] for run in runs])}"
       for split in ("train", "validation", "test")
       if runs and all(f"{split}_{metric}" in run for run in runs)
     ]
     if shown:
-      parts.append(" ".join([metric, *shown]))
+      parts.append(" ".join([metric.replace("_", " "), *shown]))
   return ", ".join(parts)
 
 
 def _format(metric: str, values: list[float]) -> str:
   ends = sorted({min(values), max(values)})
-  if metric == "accuracy":
+  if metric != "loss":
     return " to ".join(f"{100 * v:.2f}" for v in ends) + " %"
   return " to ".join(f"{v:.4g}" for v in ends)
 

@@ -24,6 +24,8 @@ from configs import base
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
+# The metrics by which steps are chosen: the first that a run has.
+SCORES = ("average_precision", "accuracy", "loss")
 
 Record = dict[str, Any]
 MAX_NAME = 180
@@ -326,15 +328,21 @@ def read_lines(path: str | pathlib.Path, name: str = METRICS) -> list[Record]:
 def score_name(names: Iterable[str]) -> str:
   """Returns the metric by which the best step is chosen.
 
-  Accuracy before loss, and the validation split before the test split: with no
-  validation split it is the test accuracy, as in the published code.
+  Average precision before accuracy before loss, and the validation split before
+  the test split: with no validation split it is the test accuracy, as in the
+  published code.
   """
   names = set(names)
-  for metric in ("accuracy", "loss"):
+  for metric in SCORES:
     for split in ("validation", "test"):
       if f"{split}_{metric}" in names:
         return f"{split}_{metric}"
   raise ValueError(f"no metric to choose by among {sorted(names)}")
+
+
+def metric_of(name: str) -> str:
+  """Returns the metric in a name such as 'test_accuracy'."""
+  return name.partition("_")[2]
 
 
 def score(name: str, value: float) -> float:
@@ -366,7 +374,7 @@ def summarize(lines: list[Record]) -> Record:
   best = max(
     reversed(evaluated), key=lambda line: score(chosen_by, line[chosen_by])
   )
-  test_name = "test_" + chosen_by.split("_")[-1]
+  test_name = "test_" + metric_of(chosen_by)
   scores = [line[test_name] for line in evaluated]
   best_test = min(scores) if test_name.endswith("loss") else max(scores)
   return {

@@ -38,7 +38,8 @@ def parse_args() -> argparse.Namespace:
   )
   parser.add_argument(
     "--metric",
-    help="default: final_test_accuracy, or final_test_loss if no run has it",
+    help="default: final_test_average_precision, final_test_accuracy or"
+    " final_test_loss, the first that a run has",
   )
   parser.add_argument(
     "--choose_by",
@@ -75,12 +76,12 @@ def pick_metrics(
   known = [
     name
     for name in finished.dropna(axis="columns", how="all").columns
-    if name.endswith(("_accuracy", "_loss"))
+    if name.endswith(tuple(f"_{metric}" for metric in records.SCORES))
   ]
   for flag, name in (("metric", metric), ("choose_by", choose_by)):
     if name and name not in known:
       fail(f"--{flag}={name!r}: must be one of {', '.join(known) or 'none'}")
-  for default in ("final_test_accuracy", "final_test_loss"):
+  for default in (f"final_test_{name}" for name in records.SCORES):
     if not metric and default in known:
       metric = default
   if not metric:

@@ -335,7 +335,7 @@ class _Loop:
     period = self._periods()["evaluate"]
     for run, values in evaluated.items():
       values = self.newest_train_metrics.get(run, {}) | values
-      kind = records.score_name(values).split("_")[-1]
+      kind = records.metric_of(records.score_name(values))
       point = {k: v for k, v in values.items() if k.endswith(kind)}
       evaluations = -(-self.exp.num_steps // period)
       stride = -(-evaluations // (MAX_SWEEP_NUMBERS // len(point)))

@@ -40,6 +40,8 @@ SIZED_DATASETS = (*BINARY_DATASETS, "ball")
 TAGGED_DATASETS = ("hidden_markov", "grc_perseus")
 SENTENCE_DATASETS = ("lexicon", "sst2")
 TEXT_DATASETS = TAGGED_DATASETS + SENTENCE_DATASETS
+# Graphs with a label for each of several binary tasks.
+GRAPH_DATASETS = ("motifs", "ogbg_molpcba")
 STREAMED_DATASETS = ("imagenet2012",)
 # The token beyond the end of a sentence.
 PADDING = 0
@@ -48,6 +50,7 @@ RESNETS = ("resnet18", "resnet50")
 CONVOLUTIONAL_MODELS = (*RESNETS, "vgg11")
 IMAGE_MODELS = (*CONVOLUTIONAL_MODELS, "vit")
 TEXT_MODELS = ("transformer", "lstm")
+GRAPH_MODELS = ("gcn",)
 
 
 class UserError(Exception):
@@ -185,6 +188,8 @@ _TWO_LAYER = {"model": ("two_layer",)}
 _TWO_LAYER_CONV = {"model": ("two_layer_conv",)}
 _ATTENTION = {"model": ("vit", "transformer")}
 _TEXT = {"dataset": TEXT_DATASETS}
+_GRAPHS = {"dataset": GRAPH_DATASETS}
+_GCN = {"model": GRAPH_MODELS}
 _PRUNED = {"sparsity": _Positive()}
 # What a sweep can list values of, in the order of its product.
 SWEPT = (
@@ -204,15 +209,17 @@ FIELDS: dict[str, Field] = {
     "digits",
     "data set; 'digits' comes with scikit-learn, those without class labels"
     " ('teacher_student', 'regression_1d', 'matrix_factorization',"
-    " 'trigonometric', 'ball'), those with two ('signal_noise', 'xor') and the"
-    " texts 'hidden_markov' and 'lexicon' are generated, the others are read"
-    " through TFDS ('grc_perseus' is a treebank of Ancient Greek, 'sst2' the"
-    " film reviews of GLUE)",
+    " 'trigonometric', 'ball'), those with two ('signal_noise', 'xor'), the"
+    " texts 'hidden_markov' and 'lexicon', and the graphs 'motifs' are"
+    " generated, the others are read through TFDS ('grc_perseus' is a treebank"
+    " of Ancient Greek, 'sst2' the film reviews of GLUE, 'ogbg_molpcba'"
+    " molecules)",
     choices=(
       *IMAGE_DATASETS,
       *REGRESSION_DATASETS,
       *BINARY_DATASETS,
       *TEXT_DATASETS,
+      *GRAPH_DATASETS,
     ),
   ),
   "validation_fraction": Field(
@@ -259,6 +266,20 @@ FIELDS: dict[str, Field] = {
     minimum=0.0,
     below=1.0,
     read_if=_TEXT,
+  ),
+  "max_nodes": Field(
+    0,
+    "nodes to which every graph is padded; a larger one is an error. 0: those"
+    " of the largest graph",
+    minimum=0,
+    read_if=_GRAPHS,
+  ),
+  "max_edges": Field(
+    0,
+    "edges to which every graph is padded, each counted once; 0: those of the"
+    " graph that has most",
+    minimum=0,
+    read_if=_GRAPHS,
   ),
   "teacher_num_neurons": Field(
     200, "hidden neurons of the random teacher", minimum=1, read_if=_TEACHER
@@ -324,13 +345,15 @@ FIELDS: dict[str, Field] = {
     "mlp",
     "architecture; 'two_layer' is W2 act(W1 x + b1), 'two_layer_conv' a sum"
     " over filters and patches with fixed signs, without bias, 'transformer' an"
-    " encoder that tags, 'lstm' a bidirectional one that classifies",
+    " encoder that tags, 'lstm' a bidirectional one that classifies, 'gcn' a"
+    " graph convolutional network",
     choices=(
       "mlp",
       "two_layer",
       "two_layer_conv",
       *IMAGE_MODELS,
       *TEXT_MODELS,
+      *GRAPH_MODELS,
     ),
   ),
   "num_neurons": Field(
@@ -427,9 +450,9 @@ FIELDS: dict[str, Field] = {
   ),
   "hidden_size": Field(
     128,
-    "width of a token, or of an LSTM's state in each direction",
+    "width of a token, of an LSTM's state in each direction, or of a node",
     minimum=1,
-    read_if={"model": ("vit", "transformer", "lstm")},
+    read_if={"model": ("vit", "transformer", "lstm", *GRAPH_MODELS)},
   ),
   "head_size": Field(
     32,
@@ -439,6 +462,15 @@ FIELDS: dict[str, Field] = {
     read_if=_ATTENTION,
   ),
   "num_layers": Field(6, "transformer blocks", minimum=1, read_if=_ATTENTION),
+  "message_passing_steps": Field(
+    5, "graph convolutions, one after the other", minimum=1, read_if=_GCN
+  ),
+  "num_mlp_layers": Field(
+    2,
+    "layers of the MLP in front of each graph convolution",
+    minimum=1,
+    read_if=_GCN,
+  ),
   "patch_size": Field(
     4,
     "side of the square that makes a token, in pixels",
@@ -450,7 +482,7 @@ FIELDS: dict[str, Field] = {
     "rate of dropout in training",
     minimum=0.0,
     below=1.0,
-    read_if={"model": TEXT_MODELS},
+    read_if={"model": TEXT_MODELS + GRAPH_MODELS},
   ),
   "sync_batch_norm": Field(
     False,
@@ -473,8 +505,14 @@ FIELDS: dict[str, Field] = {
     "cross_entropy",
     "loss function; 'squared_error' is summed over outputs, without a factor"
     " 1/2, against one-hot targets for class labels; with one output for two"
-    " classes, the targets are -1 and +1, and 'logistic' is ln(1 + e^(-y f))",
-    choices=("cross_entropy", "squared_error", "logistic"),
+    " classes, the targets are -1 and +1, and 'logistic' is ln(1 + e^(-y f));"
+    " 'binary_cross_entropy' is for labels of several binary tasks",
+    choices=(
+      "cross_entropy",
+      "squared_error",
+      "logistic",
+      "binary_cross_entropy",
+    ),
   ),
   "label_smoothing": Field(
     0.0,
@@ -924,10 +962,23 @@ def _models_for(dataset: str) -> tuple[str, ...]:
     return ("transformer",)
   if dataset in SENTENCE_DATASETS:
     return ("lstm",)
+  if dataset in GRAPH_DATASETS:
+    return GRAPH_MODELS
   general: tuple[str, ...] = ("mlp", "two_layer")
   if dataset == "signal_noise":  # Its inputs are patches.
     return (*general, "two_layer_conv")
   return general + (IMAGE_MODELS if dataset in IMAGE_DATASETS else ())
+
+
+def _losses_for(dataset: str) -> tuple[str, ...]:
+  """Returns the losses that fit the targets of a data set."""
+  if dataset in REGRESSION_DATASETS:
+    return ("squared_error",)
+  if dataset in GRAPH_DATASETS:
+    return ("binary_cross_entropy",)
+  if dataset in BINARY_DATASETS:
+    return ("logistic", "squared_error")
+  return ("cross_entropy", "squared_error")
 
 
 def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
@@ -992,9 +1043,10 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     "config.warmup_steps=0: must be >= 1 with"
     " config.lr_scheduler='inverse_sqrt'",
   )
+  fitting = _losses_for(c.dataset)
   yield (
-    regression and c.loss != "squared_error",
-    f"config.loss={c.loss!r}: must be 'squared_error' with"
+    c.loss not in fitting,
+    f"config.loss={c.loss!r}: must be {' or '.join(map(repr, fitting))} with"
     f" config.dataset={c.dataset!r}",
   )
   yield (
@@ -1023,16 +1075,6 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     c.model == "two_layer" and len(c.num_neurons) != 1,
     f"config.num_neurons={tuple(c.num_neurons)!r}: must have one entry, such as"
     " \"(100,)\", with config.model='two_layer', which has one hidden layer",
-  )
-  yield (
-    binary and c.loss == "cross_entropy",
-    "config.loss='cross_entropy': must be 'logistic' or 'squared_error' with"
-    f" config.dataset={c.dataset!r}, where one output stands for two classes",
-  )
-  yield (
-    c.loss == "logistic" and not binary and not regression,
-    "config.loss='logistic': must be 'cross_entropy' or 'squared_error' with"
-    f" config.dataset={c.dataset!r}, which has an output for each class",
   )
   yield (
     binary and c.loss == "squared_error" and c.label_smoothing > 0,
@@ -1114,6 +1156,11 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     c.dataset in STREAMED_DATASETS and c.validation_fraction > 0,
     f"config.validation_fraction={c.validation_fraction}: must be 0 with"
     f" config.dataset={c.dataset!r}, whose training set is streamed",
+  )
+  yield (
+    c.dataset == "ogbg_molpcba" and c.validation_fraction > 0,
+    f"config.validation_fraction={c.validation_fraction}: must be 0 with"
+    f" config.dataset={c.dataset!r}, which has a validation split of its own",
   )
   yield (
     c.dataset in STREAMED_DATASETS

@@ -11,9 +11,11 @@ from data import hidden_markov
 from data import label_noise
 from data import lexicon
 from data import matrix_factorization
+from data import motifs
 from data import regression_1d
 from data import signal_noise
 from data import teacher_student
+from data import tfds_graphs
 from data import tfds_images
 from data import tfds_text
 from data import trigonometric
@@ -32,6 +34,7 @@ _OFFLINE = {
   "ball": xor.load,
   "hidden_markov": hidden_markov.load,
   "lexicon": lexicon.load,
+  "motifs": motifs.load,
 }
 
 
@@ -83,4 +86,6 @@ def _load_clean(
     return _OFFLINE[config.dataset](config)
   if config.dataset in base.TEXT_DATASETS:
     return tfds_text.load(config, data_dir)
+  if config.dataset in base.GRAPH_DATASETS:
+    return tfds_graphs.load(config, data_dir)
   return tfds_images.load(config, data_dir)

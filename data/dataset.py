@@ -20,7 +20,8 @@ Batch = dict[str, np.ndarray]
 LabelOffsets = Callable[[int, int], np.ndarray]
 # One PRNG key per example, raw inputs [B, ...] -> augmented raw inputs.
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
-Normalize = Callable[[jax.Array], jax.Array]
+# Raw inputs [B, ...] -> what the model takes, arrays [B, ...].
+Normalize = Callable[[jax.Array], Any]
 
 
 class DataError(base.UserError):
@@ -100,15 +101,15 @@ class Dataset:
       (ImageNet), it is 'test' here.
     input_shape: shape of one input.
     num_outputs: width of a model's output.
-    num_classes: number of classes; None for regression.
+    num_classes: number of classes (of each task); None for regression.
     labels_per_example: number of labels of a training example, on average,
       where every example has several, [N, L]; None: one each.
     vocabulary_size: number of token ids of sequences, whose padding is 0.
     best_accuracy: test accuracy of the best predictor, where it is known.
     augment: applied to raw training inputs; None: nothing, or done already
       while streaming.
-    normalize: raw inputs -> inputs of the model: of the default float type, or
-      token ids.
+    normalize: raw inputs -> inputs of the model: of the default float type,
+      token ids, or graphs.
   """
 
   name: str

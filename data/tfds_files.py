@@ -34,6 +34,7 @@ OFFLINE_CONFIGS = {
   "imagenet2012": "configs/resnet_digits.py",
   "grc_perseus": "configs/transformer_hmm.py",
   "sst2": "configs/lstm_lexicon.py",
+  "ogbg_molpcba": "configs/gcn_motifs.py",
 }
 
 
@@ -90,6 +91,31 @@ def readable(folder: Any) -> Iterator[None]:
       f"{folder}: cannot be read ({_reason(e)}); if its files are damaged,"
       " delete it to have it made again"
     ) from e
+
+
+def read_all(
+  builder: Any, split: str, features: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+  """Yields the examples of a split in the order of its files.
+
+  Args:
+    builder: from `open_builder`.
+    split: its name in TFDS.
+    features: which of their features they have.
+
+  Raises:
+    DataError: the files are damaged.
+  """
+  import tensorflow_datasets as tfds
+
+  with readable(builder.data_dir):
+    examples = builder.as_dataset(
+      split=split,
+      shuffle_files=False,
+      decoders=tfds.decode.PartialDecoding(dict.fromkeys(features, True)),
+      read_config=tfds.ReadConfig(try_autocache=False),
+    )
+    yield from tfds.as_numpy(examples)
 
 
 def _root(data_dir: str | None) -> pathlib.Path:

@@ -5,8 +5,6 @@ What is 'test' here is the split that the examples of Flax, and so Shin et al.
 publish the labels of its own test sentences.
 """
 
-from typing import Any
-
 import ml_collections
 
 from data import dataset
@@ -41,7 +39,7 @@ def _load_tagged(
   )
   words, tags = {}, {}
   for ours, theirs in splits.items():
-    sentences = _read(builder, theirs, ("tokens", "xpos"))
+    sentences = list(tfds_files.read_all(builder, theirs, ("tokens", "xpos")))
     words[ours], tags[ours] = (
       [[word.decode() for word in s[name]] for s in sentences]
       for name in ("tokens", "xpos")
@@ -59,22 +57,10 @@ def _load_classified(
   )
   words, labels = {}, {}
   for ours, theirs in splits.items():
-    sentences = _read(builder, theirs, ("sentence", "label"))
+    sentences = list(
+      tfds_files.read_all(builder, theirs, ("sentence", "label"))
+    )
     words[ours] = [s["sentence"].decode().split() for s in sentences]
     labels[ours] = [int(s["label"]) for s in sentences]
   num_classes = builder.info.features["label"].num_classes
   return text.classified(config, words, labels, num_classes=num_classes)
-
-
-def _read(builder: Any, split: str, features: tuple[str, ...]) -> list[Any]:
-  """Returns the examples of a split, with these of their features."""
-  import tensorflow_datasets as tfds
-
-  with tfds_files.readable(builder.data_dir):
-    examples = builder.as_dataset(
-      split=split,
-      shuffle_files=False,
-      decoders=tfds.decode.PartialDecoding(dict.fromkeys(features, True)),
-      read_config=tfds.ReadConfig(try_autocache=False),
-    )
-    return list(tfds.as_numpy(examples))

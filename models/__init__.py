@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from models import centred
+from models import gcn
 from models import lstm
 from models import mlp
 from models import resnet
@@ -133,6 +134,16 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       hidden_size=config.hidden_size,
       head_size=config.head_size,
       num_layers=config.num_layers,
+      dropout=config.dropout,
+      dtype=dtype,
+      param_dtype=param_dtype,
+    )
+  if config.model == "gcn":
+    return gcn.GCN(
+      num_outputs=dataset.num_outputs,
+      hidden_size=config.hidden_size,
+      message_passing_steps=config.message_passing_steps,
+      num_mlp_layers=config.num_mlp_layers,
       dropout=config.dropout,
       dtype=dtype,
       param_dtype=param_dtype,

@@ -49,7 +49,7 @@ class Estimate:
 
 def scale(metric: str) -> float:
   """Returns what turns a metric of a frame into what is shown: percent."""
-  return 100.0 if metric.endswith("accuracy") else 1.0
+  return 100.0 if metric.endswith(("accuracy", "precision")) else 1.0
 
 
 def validation_metric(metric: str) -> str:
@@ -58,8 +58,8 @@ def validation_metric(metric: str) -> str:
   It is that of the final epoch or, for another epoch's, of the best validation
   epoch.
   """
-  when = "final" if metric.startswith("final_") else "chosen"
-  return f"{when}_validation_{metric.rsplit('_', 1)[-1]}"
+  when, _, kind = metric.split("_", 2)
+  return f"{'final' if when == 'final' else 'chosen'}_validation_{kind}"
 
 
 def _refuse_repeats(frame: pd.DataFrame, columns: list[str]) -> None:

@@ -302,13 +302,6 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
   ("augment", True, TEACHER, "must be False"),
   ("model", "vgg11", TEACHER, "must be 'mlp' or 'two_layer' with"),
   ("num_neurons", (3, 2), {"model": "two_layer"}, "must have one entry"),
-  (
-    "loss",
-    "cross_entropy",
-    {"dataset": "signal_noise"},
-    "must be 'logistic' or 'squared_error' with config.dataset='signal_noise'",
-  ),
-  ("loss", "logistic", {}, "must be 'cross_entropy' or 'squared_error'"),
   ("label_smoothing", 0.1, SIGNS, "must be 0"),
   (
     "label_smoothing",
@@ -359,6 +352,12 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     "must be '' with config.lazy_alpha=1.0",
   ),
   ("validation_fraction", 0.1, {"dataset": "imagenet2012"}, "must be 0"),
+  (
+    "validation_fraction",
+    0.1,
+    {"dataset": "ogbg_molpcba", "model": "gcn", "loss": "binary_cross_entropy"},
+    "must be 0 with config.dataset='ogbg_molpcba'",
+  ),
   (
     "sharpness_num_examples",
     0,

@@ -19,15 +19,17 @@ class Identity(nn.Module):
 
 
 class Task:
-  def __init__(self, num_classes, num_outputs):
+  def __init__(self, num_classes, num_outputs, labels_per_example):
     self.num_classes = num_classes
     self.num_outputs = num_outputs
-    self.labels_per_example = None
+    self.labels_per_example = labels_per_example
 
 
-def _values(outputs, targets, num_classes, train=True, **fields):
+def _values(
+  outputs, targets, num_classes, train=True, labels_per_example=None, **fields
+):
   c = helpers.config(**fields)
-  task = Task(num_classes, len(outputs[0]))
+  task = Task(num_classes, len(outputs[0]), labels_per_example)
   loss_fn = losses.create(c, Identity(), task, train=train)
   batch = {"inputs": jnp.array(outputs), "targets": jnp.array(targets)}
   loss, aux = loss_fn({}, {}, batch, jax.random.key(0))
@@ -66,6 +68,35 @@ def test_lazy_targets_are_divided_by_alpha():
   got = _values([[0.5, 0.0]], [0], 2, False, label_smoothing=0.4, **fields)
   np.testing.assert_allclose(got["loss"], [0.25**2])
   np.testing.assert_allclose(got["accuracy"], [1])
+
+
+GRAPHS = {
+  "dataset": "motifs",
+  "model": "gcn",
+  "loss": "binary_cross_entropy",
+  "labels_per_example": 2.0,
+}
+
+
+def test_binary_cross_entropy_leaves_missing_labels_out():
+  # Probabilities of label 1: 3/4, 3/4, 1/5.
+  logits = [[np.log(3), np.log(3), -np.log(4)]]
+  got = _values(logits, [[1, -1, 1]], 2, **GRAPHS)
+  np.testing.assert_allclose(got["loss"], [np.log(4 / 3 * 5) / 2], rtol=1e-6)
+  np.testing.assert_allclose(got["accuracy"], [1 / 2])
+  np.testing.assert_allclose(got["weight"], [2 / 2])
+  got = _values(logits, [[-1, 0, 0]], 2, **GRAPHS)
+  np.testing.assert_allclose(got["loss"], [np.log(4 * 5 / 4) / 2], rtol=1e-6)
+  got = _values(logits, [[-1, -1, -1]], 2, **GRAPHS)
+  assert [float(got[name][0]) for name in got] == [0, 0, 0]
+
+
+def test_smoothed_binary_labels():
+  # The target is .9 for label 1: -(.9 ln 3/4 + .1 ln 1/4).
+  logits, smoothed = [[np.log(3)]], {**GRAPHS, "label_smoothing": 0.2}
+  got = _values(logits, [[1]], 2, **smoothed)
+  want = -(0.9 * np.log(3 / 4) + 0.1 * np.log(1 / 4)) / 2
+  np.testing.assert_allclose(got["loss"], [want], rtol=1e-6)
 
 
 def test_squared_error_of_regression():

@@ -96,6 +96,22 @@ FIELDS = {
     "dropout": 0.0,
     "rho": 0.02,
   },
+  "gcn_motifs": {
+    **SMALL,
+    "num_train_steps": 100,
+    "log_every_steps": 25,
+    "hidden_size": 8,
+    "learning_rate": 0.01,
+  },
+  "gcn_molpcba": {
+    **SMALL,
+    "num_train_steps": 36,
+    "eval_every_epochs": 6,
+    "hidden_size": 8,
+    "learning_rate": 0.01,
+    "message_passing_steps": 1,
+    "dropout": 0.0,
+  },
   "regression_1d": {"num_train_steps": 1000, "log_every_steps": 100},
   "matrix_factorization": {"num_epochs": 2},
   "two_layer_trigonometric": {"num_epochs": 60, "learning_rate": 0.003},
@@ -119,6 +135,7 @@ def data_dir(tmp_path_factory):
     tfds_fixtures.write(name, folder, num_train=75, num_test=21, num_labels=5)
   tfds_fixtures.write_grc_perseus(folder, num_train=50, num_test=21)
   tfds_fixtures.write_sst2(folder, num_train=75, num_test=21)
+  tfds_fixtures.write_ogbg_molpcba(folder, num_train=50, num_test=21)
   tfds_fixtures.write_imagenet(folder, num_train=20, num_test=11, num_labels=2)
   return str(folder)
 

@@ -3,7 +3,8 @@
 Names, versions, features and split names are those of the real data sets, so
 `tfds.builder(name, data_dir=...)` reads them. They can be learned: each class
 of images has a coarse pattern of its own, under noise; the number in a word
-decides its tag, and the first word the class of a sentence.
+decides its tag, the first word the class of a sentence, and one feature of its
+atoms the labels of a molecule.
 """
 
 from collections.abc import Callable, Iterator
@@ -200,6 +201,51 @@ def write_sst2(data_dir: Any, *, num_train: int, num_test: int) -> None:
       "test": examples(1, 2),
     },
   )
+
+
+def write_ogbg_molpcba(data_dir: Any, *, num_train: int, num_test: int) -> None:
+  """Writes molecules; the parity of task and first feature is the label.
+
+  Args:
+    data_dir: what is then given to `tfds.builder`.
+    num_train: molecules of 'train'.
+    num_test: molecules of 'validation', and of 'test'.
+  """
+  splits = {"train": num_train, "validation": num_test, "test": num_test}
+  _store(
+    "ogbg_molpcba",
+    data_dir,
+    {
+      name: enumerate(molecules(size, seed))
+      for seed, (name, size) in enumerate(splits.items())
+    },
+  )
+
+
+def molecules(num_examples: int, seed: int) -> list[dict[str, np.ndarray]]:
+  """Returns rings of 3 to 8 atoms as TFDS has them; a tenth of labels is NaN.
+
+  The first feature, 0 or 1, is the same for all atoms of a molecule.
+  """
+  rng = np.random.default_rng([seed, 5])
+  examples = []
+  for n in rng.integers(3, 9, num_examples):
+    nodes = rng.integers(0, 3, (n, 9)).astype(np.float32)
+    nodes[:, 0] = rng.integers(0, 2)
+    labels = ((np.arange(128) + nodes[0, 0]) % 2).astype(np.float32)
+    labels[rng.random(128) < 0.1] = np.nan
+    ring = np.stack([np.arange(n), (np.arange(n) + 1) % n], 1)
+    examples.append(
+      {
+        "node_feat": nodes,
+        "edge_feat": np.zeros((n, 3), np.float32),
+        "edge_index": ring,
+        "labels": labels,
+        "num_nodes": np.array([n]),
+        "num_edges": np.array([n]),
+      }
+    )
+  return examples
 
 
 def _features(name: str) -> Any:
