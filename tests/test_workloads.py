@@ -103,8 +103,10 @@ FIELDS = {
   },
   "gcn_motifs": {
     **SMALL,
-    "num_train_steps": 100,
-    "log_every_steps": 25,
+    "eval_batch_size": 300,
+    "num_train_steps": 60,
+    "log_every_steps": 15,
+    "message_passing_steps": 1,
     "hidden_size": 8,
     "learning_rate": 0.01,
   },
