@@ -104,11 +104,11 @@ FIELDS = {
   "gcn_motifs": {
     **SMALL,
     "eval_batch_size": 300,
-    "num_train_steps": 60,
-    "log_every_steps": 15,
-    "message_passing_steps": 1,
+    "num_train_steps": 120,
+    "log_every_steps": 30,
+    "message_passing_steps": 2,
     "hidden_size": 8,
-    "learning_rate": 0.01,
+    "learning_rate": 0.02,
   },
   "gcn_molpcba": {
     **SMALL,
