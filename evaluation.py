@@ -48,7 +48,7 @@ class Evaluator:
     """Returns '<split>_<metric>' of every run, every example once.
 
     With `config.steps_per_eval`, '<split>_num_examples' says how many of them
-    a partial evaluation saw.
+    a partial evaluation saw; it has no metrics that need the whole split.
 
     Args:
       weights: those of each part.
@@ -93,8 +93,8 @@ class Evaluator:
       f"{name}: evaluated {seen} of {expected} examples"
     )
     values = [run for total in totals for run in metrics_lib.by_run(total)]
-    if self._split_metrics:
-      wholes = self._whole_split(name, outputs, count)
+    if self._split_metrics and count == num_examples:
+      wholes = self._whole_split(name, outputs)
       for run, (outputs_of_run, targets) in zip(values, wholes, strict=True):
         for metric, function in self._split_metrics.items():
           run[metric] = function(outputs_of_run, targets)
@@ -102,14 +102,13 @@ class Evaluator:
     return [{k: float(v) for k, v in run.items()} | partial for run in values]
 
   def _whole_split(
-    self, name: str, outputs: list[list[np.ndarray]], count: int
+    self, name: str, outputs: list[list[np.ndarray]]
   ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the outputs and targets of each run, for `count` examples.
+    """Yields the outputs and targets of each run, [N, ...].
 
     Args:
       name: of a split of arrays.
       outputs: of each part and batch, [D, B / D, ...] or [D, R, B / D, ...].
-      count: how many examples were evaluated.
     """
     for part, of_part in zip(self._parts, outputs, strict=True):
       for r, dataset in enumerate(part.datasets):
@@ -117,7 +116,8 @@ class Evaluator:
         rows = [x.reshape(-1, *x.shape[2:]) for x in of_run]
         split = dataset.splits[name]
         assert isinstance(split, ArraySplit), "these metrics need arrays"
-        yield np.concatenate(rows)[:count], split.targets[:count]
+        # The last batch is padded.
+        yield np.concatenate(rows)[: split.num_examples], split.targets
 
   def _num_examples(self, name: str) -> int:
     return self._parts[0].dataset.splits[name].num_examples

@@ -154,7 +154,7 @@ def split_off(
   return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
 
 
-def hold_out(train: ArraySplit, config: Any) -> dict[str, Split]:
+def hold_out(train: ArraySplit, config: Any) -> dict[str, ArraySplit]:
   """Returns 'train' and, unless `validation_fraction` is 0, 'validation'."""
   # Exact for the decimal fraction: 0.29 of 100 is 29.
   fraction = fractions.Fraction(repr(float(config.validation_fraction)))

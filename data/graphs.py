@@ -104,6 +104,7 @@ def create(
 
   Raises:
     ConfigError: a graph is larger than the config says.
+    DataError: there is no task whose precision can be evaluated.
   """
   layout = Layout(
     _budget(config, "max_nodes", graphs, max_nodes),
@@ -118,10 +119,18 @@ def create(
     name: dataset.ArraySplit(layout.pack(some), labels[name])
     for name, some in graphs.items()
   }
-  splits: Mapping[str, dataset.Split] = packed
+  splits = packed
   if "validation" not in packed:
-    train = packed.pop("train")
-    splits = {**dataset.hold_out(train, config), **packed}
+    splits = {
+      **dataset.hold_out(packed["train"], config),
+      "test": packed["test"],
+    }
+  for name, split in splits.items():
+    if name != "train" and not _has_both_classes(split.targets):
+      raise dataset.DataError(
+        f"{config.dataset}: no task has labels of both classes in the {name}"
+        " split, so there is no average precision"
+      )
   has_label = labels["train"] != dataset.NO_LABEL
   return dataset.Dataset(
     name=config.dataset,
@@ -133,6 +142,10 @@ def create(
     best_accuracy=best_accuracy,
     normalize=layout.unpack,
   )
+
+
+def _has_both_classes(labels_NxT: np.ndarray) -> bool:
+  return any({0, 1} <= set(labels.tolist()) for labels in labels_NxT.T)
 
 
 def _budget(

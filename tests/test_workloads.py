@@ -98,10 +98,12 @@ FIELDS = {
   },
   "gcn_motifs": {
     **SMALL,
-    "num_train_steps": 100,
-    "log_every_steps": 25,
+    "eval_batch_size": 300,
+    "num_train_steps": 120,
+    "log_every_steps": 30,
+    "message_passing_steps": 2,
     "hidden_size": 8,
-    "learning_rate": 0.01,
+    "learning_rate": 0.02,
   },
   "gcn_molpcba": {
     **SMALL,

@@ -225,13 +225,13 @@ def write_ogbg_molpcba(data_dir: Any, *, num_train: int, num_test: int) -> None:
 def molecules(num_examples: int, seed: int) -> list[dict[str, np.ndarray]]:
   """Returns rings of 3 to 8 atoms as TFDS has them; a tenth of labels is NaN.
 
-  The first feature, 0 or 1, is the same for all atoms of a molecule.
+  The first feature of all atoms is 0 or 1, in turn from molecule to molecule.
   """
   rng = np.random.default_rng([seed, 5])
   examples = []
-  for n in rng.integers(3, 9, num_examples):
+  for i, n in enumerate(rng.integers(3, 9, num_examples)):
     nodes = rng.integers(0, 3, (n, 9)).astype(np.float32)
-    nodes[:, 0] = rng.integers(0, 2)
+    nodes[:, 0] = i % 2
     labels = ((np.arange(128) + nodes[0, 0]) % 2).astype(np.float32)
     labels[rng.random(128) < 0.1] = np.nan
     ring = np.stack([np.arange(n), (np.arange(n) + 1) % n], 1)

@@ -68,6 +68,12 @@ def test_a_graph_over_the_budget_is_an_error(fields, message):
   assert "graph 1 of the train split of motifs" in str(e.value)
 
 
+def test_a_split_without_both_classes_is_an_error():
+  with pytest.raises(dataset_lib.DataError) as e:
+    graphs_lib.create(_config(), GRAPHS | {"test": [ATOM, ATOM]})
+  assert "both classes in the test split" in str(e.value)
+
+
 def test_budgets_are_those_of_the_config():
   loaded = graphs_lib.create(_config(max_nodes=5, max_edges=3), GRAPHS)
   assert loaded.input_shape == (2 + 5 * 2 + 3 * 2,)
