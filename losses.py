@@ -63,7 +63,11 @@ class Task(Protocol):
 
 def is_binary(dataset: Task) -> bool:
   """Whether one output stands for two classes: its sign tells the class."""
-  return dataset.num_classes == 2 and dataset.num_outputs == 1
+  return (
+    dataset.num_classes == 2
+    and dataset.num_outputs == 1
+    and dataset.labels_per_example is None
+  )
 
 
 def signs(labels_B: jax.Array, dtype: Any) -> jax.Array:

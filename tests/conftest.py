@@ -36,3 +36,10 @@ def short_resnets(monkeypatch):
   """ResNets of two stages, which compile in half the time."""
   for variant in resnet.STAGES:
     monkeypatch.setitem(resnet.STAGES, variant, (1, 1))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget():
+  """Compiled programs of all modules would take 6 GB."""
+  yield
+  jax.clear_caches()
