@@ -107,10 +107,11 @@ def create(
     DataError: there is no task whose precision can be evaluated.
   """
   layout = Layout(
-    _budget(config, "max_nodes", graphs, max_nodes),
-    _budget(config, "max_edges", graphs, max_edges),
+    config.max_nodes or max(max_nodes, _largest(graphs, "nodes")),
+    config.max_edges or max(max_edges, _largest(graphs, "edges")),
     graphs["train"][0].nodes.shape[1],
   )
+  _check_budget(config, graphs, layout)
   labels = {
     name: np.stack([g.labels for g in some]).astype(np.int8)
     for name, some in graphs.items()
@@ -148,25 +149,24 @@ def _has_both_classes(labels_NxT: np.ndarray) -> bool:
   return any({0, 1} <= set(labels.tolist()) for labels in labels_NxT.T)
 
 
-def _budget(
+def _largest(graphs: Mapping[str, Sequence[Graph]], part: str) -> int:
+  """Returns the most nodes, or edges, that a graph has."""
+  return max(len(getattr(g, part)) for some in graphs.values() for g in some)
+
+
+def _check_budget(
   config: ml_collections.ConfigDict,
-  field: str,
   graphs: Mapping[str, Sequence[Graph]],
-  least: int,
-) -> int:
-  """Returns how many nodes, or edges, every graph has room for."""
-  noun = field.removeprefix("max_")
-  sizes = {
-    name: [len(getattr(g, noun)) for g in some] for name, some in graphs.items()
-  }
-  if not config[field]:
-    return max(least, *(max(s) for s in sizes.values()))
-  for name, of_split in sizes.items():
-    largest = int(np.argmax(of_split))
-    if of_split[largest] > config[field]:
-      raise base.ConfigError(
-        f"config.{field}={config[field]}: must be 0, or >= the"
-        f" {of_split[largest]} {noun} of graph {largest} of the {name} split of"
-        f" {config.dataset}"
-      )
-  return config[field]
+  layout: Layout,
+) -> None:
+  """Raises `ConfigError` if a graph does not fit into its row."""
+  for field in ("max_nodes", "max_edges"):
+    part, room = field.removeprefix("max_"), getattr(layout, field)
+    for name, some in graphs.items():
+      sizes = [len(getattr(g, part)) for g in some]
+      largest = int(np.argmax(sizes))
+      if sizes[largest] > room:
+        raise base.ConfigError(
+          f"config.{field}={room}: must be 0, or >= the {sizes[largest]} {part}"
+          f" of graph {largest} of the {name} split of {config.dataset}"
+        )
