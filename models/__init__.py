@@ -69,13 +69,13 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
   # Parameters stay float32 in bfloat16: there, SAM's perturbation would leave
   # most weights where they are.
   param_dtype = jnp.promote_types(dtype, jnp.float32)
+  dtypes: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype}
   if config.model == "mlp":
     return mlp.MLP(
       num_outputs=dataset.num_outputs,
       num_neurons=tuple(config.num_neurons),
       bias_layers=config.bias_layers,
-      dtype=dtype,
-      param_dtype=param_dtype,
+      **dtypes,
     )
   if config.model == "two_layer":
     (num_neurons,) = config.num_neurons
@@ -88,8 +88,7 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       first_layer_scale=config.first_layer_scale,
       normalization=config.normalization,
       trained_layers=config.trained_layers,
-      dtype=dtype,
-      param_dtype=param_dtype,
+      **dtypes,
     )
   if config.model == "two_layer_conv":
     return two_layer_conv.TwoLayerConv(
@@ -97,8 +96,7 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       averaged_over=config.averaged_over,
       initialization=config.filter_initialization,
       init_scale=config.init_scale,
-      dtype=dtype,
-      param_dtype=param_dtype,
+      **dtypes,
     )
   if config.model in resnet.STAGES:
     return resnet.ResNet(
@@ -107,15 +105,13 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       variant=config.model,
       blocks_per_stage=config.blocks_per_stage,
       batch_norm_axis="batch" if config.sync_batch_norm else None,
-      dtype=dtype,
-      param_dtype=param_dtype,
+      **dtypes,
     )
   if config.model == "vgg11":
     return vgg.VGG11(
       num_outputs=dataset.num_outputs,
       num_filters=config.num_filters,
-      dtype=dtype,
-      param_dtype=param_dtype,
+      **dtypes,
     )
   if config.model == "vit":
     return vit.ViT(
@@ -124,8 +120,7 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       head_size=config.head_size,
       num_layers=config.num_layers,
       patch_size=config.patch_size,
-      dtype=dtype,
-      param_dtype=param_dtype,
+      **dtypes,
     )
   if config.model == "transformer":
     return transformer.Transformer(
@@ -135,8 +130,7 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       head_size=config.head_size,
       num_layers=config.num_layers,
       dropout=config.dropout,
-      dtype=dtype,
-      param_dtype=param_dtype,
+      **dtypes,
     )
   if config.model == "gcn":
     return gcn.GCN(
@@ -145,8 +139,7 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       message_passing_steps=config.message_passing_steps,
       num_mlp_layers=config.num_mlp_layers,
       dropout=config.dropout,
-      dtype=dtype,
-      param_dtype=param_dtype,
+      **dtypes,
     )
   if config.model == "lstm":
     return lstm.LSTM(
@@ -154,8 +147,7 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       vocabulary_size=_vocabulary_size(dataset),
       hidden_size=config.hidden_size,
       dropout=config.dropout,
-      dtype=dtype,
-      param_dtype=param_dtype,
+      **dtypes,
     )
   raise ValueError(f"unknown model {config.model!r}")
 
