@@ -6,6 +6,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 import ml_collections
 
+from models import actor_critic
 from models import centred
 from models import gcn
 from models import lstm
@@ -130,6 +131,12 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
       head_size=config.head_size,
       num_layers=config.num_layers,
       dropout=config.dropout,
+      **dtypes,
+    )
+  if config.model == "actor_critic":
+    return actor_critic.ActorCritic(
+      num_outputs=dataset.num_outputs,
+      num_filters=config.num_filters,
       **dtypes,
     )
   if config.model == "gcn":

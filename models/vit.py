@@ -16,17 +16,20 @@ import jax.numpy as jnp
 MLP_RATIO = 2
 
 
-def patches(images_BxHxWxC: jax.Array, size: int) -> jax.Array:
-  """Returns the squares of `size` pixels row by row, each flattened, [B, P, N].
+def patches(images_BxHxWxC: Any, size: int) -> Any:
+  """Returns the squares of `size` pixels, each flattened, [B, H', W', N].
 
   As a reshape instead of a convolution, since XLA's CPU convolutions are slow
   inside loops.
+
+  Args:
+    images_BxHxWxC: of JAX or NumPy; sides are multiples of `size`.
+    size: of a square.
   """
   batch, height, width, channels = images_BxHxWxC.shape
-  x = images_BxHxWxC.reshape(
-    batch, height // size, size, width // size, size, channels
-  )
-  return x.swapaxes(2, 3).reshape(batch, -1, size * size * channels)
+  rows, columns = height // size, width // size
+  x = images_BxHxWxC.reshape(batch, rows, size, columns, size, channels)
+  return x.swapaxes(2, 3).reshape(batch, rows, columns, size * size * channels)
 
 
 class ViT(nn.Module):
@@ -57,6 +60,7 @@ class ViT(nn.Module):
     del train  # Trains and evaluates alike.
     dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
     x = patches(images_BxHxWxC, self.patch_size)
+    x = x.reshape(len(x), -1, x.shape[-1])
     x = nn.Dense(self.hidden_size, name="embedding", **dtypes)(x)
     batch, num_patches, width = x.shape
     token = self.param(

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from configs import base
+from configs import ppo_breakout
+from data import breakout
 import models
+from models import actor_critic
 from models import transformer
 from models import vit
 from tests import helpers
@@ -59,6 +62,7 @@ LSTM_MILLIONS = {
   384: "9.24",
   512: "13.7",
 }
+ACTOR_CRITIC = {16: 424_533, 32: 1_686_693, 48: 3_786_485, 64: 6_723_909}
 RESNET50_MILLIONS = {16: 1.994, 32: 6.918, 48: 14.772, 64: 25.557, 80: 39.273}
 
 
@@ -132,7 +136,36 @@ def test_vit_patches_are_squares_of_the_image():
     for i in (0, 2)
     for j in (0, 2, 4)
   ]
-  np.testing.assert_array_equal(got, np.stack(want, 1))
+  np.testing.assert_array_equal(got.reshape(2, 6, 12), np.stack(want, 1))
+
+
+@pytest.mark.parametrize(("side", "channels"), [(4, 4), (2, 3)])
+def test_block_conv_is_a_convolution_with_stride(side, channels):
+  rng = np.random.default_rng(0)
+  images = rng.normal(size=(2, 5 * side, 5 * side, channels))
+  kernel = rng.normal(size=(2 * side, 2 * side, channels, 6))
+  with jax.enable_x64(True):
+    want = jax.lax.conv_general_dilated(
+      images,
+      kernel,
+      (side, side),
+      "VALID",
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    in_blocks = vit.patches(kernel.transpose(3, 0, 1, 2), side)
+    params = {"kernel": in_blocks.transpose(1, 2, 3, 0), "bias": np.zeros(6)}
+    got = actor_critic.BlockConv(6, np.float64, np.float64).apply(
+      {"params": params}, vit.patches(images, side)
+    )
+    np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("num_filters", "want"), ACTOR_CRITIC.items())
+def test_actor_critic_parameters(num_filters, want):
+  c = ppo_breakout.get_config()
+  c.num_filters = num_filters
+  num_outputs = breakout.NUM_ACTIONS + 1
+  assert _num_parameters(c, num_outputs, breakout.FRAMES) == want
 
 
 @pytest.mark.parametrize(
