@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from configs import base
 from data import pipeline
 from data.dataset import ArraySplit
 from experiment import AXIS
 from experiment import Experiment
+import games
 import losses
 import metrics as metrics_lib
 from records import Record
@@ -121,6 +123,15 @@ class Evaluator:
 
   def _num_examples(self, name: str) -> int:
     return self._parts[0].dataset.splits[name].num_examples
+
+
+def create(
+  parts: Sequence[Experiment], place_split: Place = place
+) -> Evaluator | games.Evaluator:
+  """Returns what evaluates the parts of an experiment."""
+  if parts[0].config.dataset in base.GAMES:
+    return games.Evaluator(parts)
+  return Evaluator(parts, place_split)
 
 
 def _compile(exp: Experiment) -> Callable[..., Any]:

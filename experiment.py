@@ -126,13 +126,17 @@ class Experiment:
       for i, part in enumerate(np.array_split(np.arange(num_runs), num_parts))
     ]
 
+  @property
+  def _metric_names(self) -> tuple[str, ...]:
+    return losses.metric_names(self.config, self.dataset)
+
   @functools.cached_property
   def train_metrics(self) -> metrics.Collection:
-    return metrics.train_collection(losses.metric_names(self.dataset))
+    return metrics.train_collection(self._metric_names)
 
   @functools.cached_property
   def eval_metrics(self) -> metrics.Collection:
-    return metrics.eval_collection(losses.metric_names(self.dataset))
+    return metrics.eval_collection(self._metric_names)
 
   @functools.cached_property
   def sam_steps(self) -> range:

@@ -147,6 +147,45 @@ def squared_error(outputs_BxC: jax.Array, targets_BxC: jax.Array) -> jax.Array:
   return jnp.sum(jnp.square(outputs_BxC - targets_BxC), -1)
 
 
+def ppo(
+  outputs_BxO: jax.Array,
+  targets_Bx5: jax.Array,
+  *,
+  value_coefficient: float,
+  entropy_coefficient: float,
+) -> dict[str, jax.Array]:
+  """Returns the clipped loss of Schulman et al. (2017), eq. 9, and its parts.
+
+  Args:
+    outputs_BxO: logits of the actions and, last, the value.
+    targets_Bx5: see `data.breakout.COLUMNS`.
+    value_coefficient: weight of the squared error of the value.
+    entropy_coefficient: weight of the entropy, in nats, which is maximized.
+
+  Returns:
+    'loss' and its parts without their weights, [B].
+  """
+  logits_BxA, values_B = outputs_BxO[:, :-1], outputs_BxO[:, -1]
+  actions_B, old_B, advantages_B, returns_B, clip_B = targets_Bx5.T
+  log_probs_BxA = jax.nn.log_softmax(logits_BxA)
+  log_probs_B = jnp.take_along_axis(
+    log_probs_BxA, actions_B[:, None].astype(jnp.int32), -1
+  )[:, 0]
+  ratios_B = jnp.exp(log_probs_B - old_B)
+  clipped_B = jnp.clip(ratios_B, 1 - clip_B, 1 + clip_B)
+  gains_B = jnp.minimum(ratios_B * advantages_B, clipped_B * advantages_B)
+  errors_B = jnp.square(values_B - returns_B)
+  entropies_B = -jnp.sum(jnp.exp(log_probs_BxA) * log_probs_BxA, -1)
+  return {
+    "loss": value_coefficient * errors_B
+    - gains_B
+    - entropy_coefficient * entropies_B,
+    "policy_loss": -gains_B,
+    "value_loss": errors_B,
+    "entropy": entropies_B,
+  }
+
+
 def sum_over_labels(
   values: dict[str, jax.Array], labels_BxL: jax.Array, mean_labels: float
 ) -> dict[str, jax.Array]:
@@ -165,8 +204,12 @@ def sum_over_labels(
   }
 
 
-def metric_names(dataset: Task) -> tuple[str, ...]:
+def metric_names(
+  config: ml_collections.ConfigDict, dataset: Task
+) -> tuple[str, ...]:
   """Returns the names of the per-example values."""
+  if config.loss == "ppo":
+    return ("loss", "policy_loss", "value_loss", "entropy")
   if dataset.num_classes is None:
     return ("loss",)
   weight = () if dataset.labels_per_example is None else (metrics.WEIGHT,)
@@ -193,6 +236,13 @@ def per_example(
   def values_of(outputs, targets):
     # In bfloat16 runs the loss is computed in float32.
     outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+    if config.loss == "ppo":
+      return ppo(
+        outputs,
+        targets,
+        value_coefficient=config.value_coefficient,
+        entropy_coefficient=config.entropy_coefficient,
+      )
     if dataset.num_classes is None:
       return {"loss": squared_error(outputs, targets)}
     if is_binary(dataset):
@@ -230,7 +280,7 @@ def create(
   """Returns the loss of a model.
 
   Args:
-    config: reads loss, label_smoothing and lazy_alpha.
+    config: reads loss and the other fields of that section.
     model: called as `apply(variables, inputs, train=...)`.
     dataset: says whether targets are class labels, how many of them an example
       has, and whether one output stands for two of them.

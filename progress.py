@@ -80,7 +80,7 @@ def describe(runs: list[Record]) -> str:
 
 def _format(metric: str, values: list[float]) -> str:
   ends = sorted({min(values), max(values)})
-  if metric != "loss":
+  if metric not in ("loss", "score"):
     return " to ".join(f"{100 * v:.2f}" for v in ends) + " %"
   return " to ".join(f"{v:.4g}" for v in ends)
 

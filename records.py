@@ -25,7 +25,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
 # The metrics by which steps are chosen: the first that a run has.
-SCORES = ("average_precision", "accuracy", "loss")
+SCORES = ("score", "average_precision", "accuracy", "loss")
 
 Record = dict[str, Any]
 MAX_NAME = 180
@@ -328,7 +328,7 @@ def read_lines(path: str | pathlib.Path, name: str = METRICS) -> list[Record]:
 def score_name(names: Iterable[str]) -> str:
   """Returns the metric by which the best step is chosen.
 
-  Average precision before accuracy before loss, and the validation split before
+  In the order of `SCORES`, and the validation split before
   the test split: with no validation split it is the test accuracy, as in the
   published code.
   """

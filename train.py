@@ -19,6 +19,7 @@ import evaluation
 import experiment
 from experiment import Experiment
 import measures
+import ppo
 import progress
 import records
 import snapshots
@@ -83,7 +84,7 @@ class _Loop:
       self.writers = (
         [writer.for_run(n) for n in self.names] if self.is_sweep else [writer]
       )
-    self.trainer = trainer_lib.Trainer(exp, weights)
+    self.trainer = _create_trainer(exp, weights)
     self.objectives = trained.Objectives(exp)
     # By the index of the run: what was not finite, and at which step.
     self.diverged: dict[int, Diverged] = {}
@@ -395,6 +396,14 @@ class _Loop:
     self.checkpoints.close()
 
 
+def _create_trainer(
+  exp: Experiment, weights: dict[str, PyTree] | None
+) -> trainer_lib.Trainer:
+  if exp.config.dataset in base.GAMES:
+    return ppo.Trainer(exp, weights)
+  return trainer_lib.Trainer(exp, weights)
+
+
 def _plain(value: Any) -> Any:
   """TensorBoard's hyper-parameters are numbers and texts."""
   return str(value) if isinstance(value, list) else value
@@ -402,7 +411,7 @@ def _plain(value: Any) -> Any:
 
 def _train_name(metric: str) -> str:
   """The metrics that evaluations have too are told apart by their split."""
-  return f"train_{metric}" if metric in ("loss", "accuracy") else metric
+  return f"train_{metric}" if metric in records.SCORES else metric
 
 
 def _weights_of(exp: Experiment, workdir: str) -> dict[str, PyTree]:
@@ -501,7 +510,7 @@ def evaluate(
   like = trainer_lib.abstract_checkpoint(exp, one_run)
   step, items = checkpoints.restore(workdir, which, like)
   weights = trainer_lib.cut(items["weights"], parts)
-  evaluator = evaluation.Evaluator(parts)
+  evaluator = evaluation.create(parts)
   names = records.run_names(config)
   return [
     ({"run": name} if name else {}) | {"step": step} | values

@@ -23,6 +23,7 @@ import experiment
 from experiment import Experiment
 import losses
 import models
+import ppo
 import records
 from sharpness import objective as objective_lib
 import snapshots
@@ -261,10 +262,16 @@ def load(
   like = trainer.abstract_checkpoint(exp, one_run)
   step, items = checkpoints.restore(workdir, which, like)
   host = jax.device_get(items)
+  names = records.run_names(config)
+  owns = [
+    jax.tree.map(lambda x, i=i: x[i], host) if exp.is_stacked else host
+    for i in range(len(names))
+  ]
+  if config.dataset in base.GAMES:
+    exp = ppo.with_rollouts(exp, [own["weights"] for own in owns])
   objectives = Objectives(exp)
   runs = []
-  for i, name in enumerate(records.run_names(config)):
-    own = jax.tree.map(lambda x, i=i: x[i], host) if exp.is_stacked else host
+  for i, (name, own) in enumerate(zip(names, owns, strict=True)):
     runs.append(
       Run(
         name=name,

@@ -22,7 +22,7 @@ from step import compile_chunk
 PyTree = Any
 
 
-class _Part:
+class Part:
   """The runs that one call trains."""
 
   def __init__(
@@ -79,12 +79,12 @@ class Trainer:
     feeds: dict[tuple[int, int], pipeline.Feed] = {}
     states = iter(state_lib.create_states(exp, weights))
     self._parts = [
-      _Part(
+      Part(
         part, part.create_feed(feeds), place, [next(states) for _ in part.runs]
       )
       for part in exp.split()
     ]
-    self._evaluator = evaluation.Evaluator([p.exp for p in self._parts], place)
+    self._evaluator = evaluation.create([p.exp for p in self._parts], place)
     self._chunks: dict[Any, Callable[..., Any]] = {}
     self._in_flight: list[Any] = []
 

@@ -42,15 +42,18 @@ SENTENCE_DATASETS = ("lexicon", "sst2")
 TEXT_DATASETS = TAGGED_DATASETS + SENTENCE_DATASETS
 # Graphs with a label for each of several binary tasks.
 GRAPH_DATASETS = ("motifs", "ogbg_molpcba")
+# Played, not read: what is learned from is made by what learns.
+GAMES = ("breakout",)
 STREAMED_DATASETS = ("imagenet2012",)
 # The token beyond the end of a sentence.
 PADDING = 0
 RESNETS = ("resnet18", "resnet50")
 # On CPU, XLA runs them slowly in loops and under vmap.
-CONVOLUTIONAL_MODELS = (*RESNETS, "vgg11")
-IMAGE_MODELS = (*CONVOLUTIONAL_MODELS, "vit")
+CONVOLUTIONAL_MODELS = (*RESNETS, "vgg11", "actor_critic")
+IMAGE_MODELS = (*RESNETS, "vgg11", "vit")
 TEXT_MODELS = ("transformer", "lstm")
 GRAPH_MODELS = ("gcn",)
+GAME_MODELS = ("actor_critic",)
 
 
 class UserError(Exception):
@@ -190,6 +193,8 @@ _ATTENTION = {"model": ("vit", "transformer")}
 _TEXT = {"dataset": TEXT_DATASETS}
 _GRAPHS = {"dataset": GRAPH_DATASETS}
 _GCN = {"model": GRAPH_MODELS}
+_GAMES = {"dataset": GAMES}
+_PPO = {"loss": ("ppo",)}
 _PRUNED = {"sparsity": _Positive()}
 # What a sweep can list values of, in the order of its product.
 SWEPT = (
@@ -213,13 +218,14 @@ FIELDS: dict[str, Field] = {
     " texts 'hidden_markov' and 'lexicon', and the graphs 'motifs' are"
     " generated, the others are read through TFDS ('grc_perseus' is a treebank"
     " of Ancient Greek, 'sst2' the film reviews of GLUE, 'ogbg_molpcba'"
-    " molecules)",
+    " molecules), and 'breakout' is a game that is played",
     choices=(
       *IMAGE_DATASETS,
       *REGRESSION_DATASETS,
       *BINARY_DATASETS,
       *TEXT_DATASETS,
       *GRAPH_DATASETS,
+      *GAMES,
     ),
   ),
   "validation_fraction": Field(
@@ -334,6 +340,20 @@ FIELDS: dict[str, Field] = {
     minimum=0.0,
     read_if={"dataset": REGRESSION_DATASETS + BINARY_DATASETS},
   ),
+  "num_agents": Field(
+    8, "games that are played at once", minimum=1, read_if=_GAMES
+  ),
+  "actor_steps": Field(
+    128, "actions in each of them in a rollout", minimum=1, read_if=_GAMES
+  ),
+  "sticky_actions": Field(
+    0.25,
+    "probability that a frame repeats the action before, as in Breakout-v5; 0"
+    " in NoFrameskip-v4, with which the example of Flax trains",
+    minimum=0.0,
+    below=1.0,
+    read_if=_GAMES,
+  ),
   "cache": Field(
     False,
     "keep the undecoded records of a streamed data set in host memory",
@@ -346,7 +366,7 @@ FIELDS: dict[str, Field] = {
     "architecture; 'two_layer' is W2 act(W1 x + b1), 'two_layer_conv' a sum"
     " over filters and patches with fixed signs, without bias, 'transformer' an"
     " encoder that tags, 'lstm' a bidirectional one that classifies, 'gcn' a"
-    " graph convolutional network",
+    " graph convolutional network, 'actor_critic' plays games",
     choices=(
       "mlp",
       "two_layer",
@@ -354,6 +374,7 @@ FIELDS: dict[str, Field] = {
       *IMAGE_MODELS,
       *TEXT_MODELS,
       *GRAPH_MODELS,
+      *GAME_MODELS,
     ),
   ),
   "num_neurons": Field(
@@ -417,7 +438,9 @@ FIELDS: dict[str, Field] = {
   "num_filters": Field(
     64,
     "filters of the first stage of a ResNet or VGG; the later stages have 2, 4,"
-    " 8 (and again 8) times as many; in 'two_layer_conv', of each class",
+    " 8 (and again 8) times as many; in 'two_layer_conv', of each class; in"
+    " 'actor_critic', of the first layer, and the next have 2, 2, 16 times as"
+    " many",
     minimum=1,
     read_if={"model": (*CONVOLUTIONAL_MODELS, "two_layer_conv")},
   ),
@@ -506,12 +529,14 @@ FIELDS: dict[str, Field] = {
     "loss function; 'squared_error' is summed over outputs, without a factor"
     " 1/2, against one-hot targets for class labels; with one output for two"
     " classes, the targets are -1 and +1, and 'logistic' is ln(1 + e^(-y f));"
-    " 'binary_cross_entropy' is for labels of several binary tasks",
+    " 'binary_cross_entropy' is for labels of several binary tasks, 'ppo' for"
+    " rollouts",
     choices=(
       "cross_entropy",
       "squared_error",
       "logistic",
       "binary_cross_entropy",
+      "ppo",
     ),
   ),
   "label_smoothing": Field(
@@ -528,6 +553,42 @@ FIELDS: dict[str, Field] = {
     " alpha; 0: neither",
     minimum=0.0,
     read_if={"loss": ("squared_error",), "dataset": IMAGE_DATASETS},
+  ),
+  "epochs_per_rollout": Field(
+    3,
+    "passes over a rollout, before the next one is played with the new weights",
+    minimum=1,
+    read_if=_PPO,
+  ),
+  "discount": Field(
+    0.99,
+    "factor on a reward for each step that it is away",
+    minimum=0.0,
+    maximum=1.0,
+    read_if=_PPO,
+  ),
+  "gae_lambda": Field(
+    0.95,
+    "decay of the weights of later steps in the advantage; 0: one step alone",
+    minimum=0.0,
+    maximum=1.0,
+    read_if=_PPO,
+  ),
+  "clip_range": Field(
+    0.1,
+    "how far an action's probability may move, relative to that with which it"
+    " was played; it falls with the learning rate",
+    above=0.0,
+    read_if=_PPO,
+  ),
+  "value_coefficient": Field(
+    0.5, "weight of the squared error of the value", minimum=0.0, read_if=_PPO
+  ),
+  "entropy_coefficient": Field(
+    0.01,
+    "weight of the policy's entropy, which is maximized",
+    minimum=0.0,
+    read_if=_PPO,
   ),
   # --- optimization ---------------------------------------------------------
   "optimizer": Field(
@@ -622,7 +683,8 @@ FIELDS: dict[str, Field] = {
   "batch_size": Field(128, "examples in a step, over all devices", minimum=1),
   "num_epochs": Field(
     100,
-    "passes over the training set; each drops its last partial batch",
+    "passes over the training set (of a game, over rollouts); each drops its"
+    " last partial batch",
     minimum=1,
     read_if={"num_train_steps": (-1,)},
   ),
@@ -797,6 +859,13 @@ FIELDS: dict[str, Field] = {
     minimum=-1,
     cadence=True,
   ),
+  "eval_games": Field(
+    16,
+    "games in an evaluation, each played once, by actions drawn as in training",
+    minimum=2,
+    cadence=True,
+    read_if=_GAMES,
+  ),
   "eval_batch_size": Field(
     512, "examples evaluated at once, over all devices", minimum=1, cadence=True
   ),
@@ -964,6 +1033,8 @@ def _models_for(dataset: str) -> tuple[str, ...]:
     return ("lstm",)
   if dataset in GRAPH_DATASETS:
     return GRAPH_MODELS
+  if dataset in GAMES:
+    return GAME_MODELS
   general: tuple[str, ...] = ("mlp", "two_layer")
   if dataset == "signal_noise":  # Its inputs are patches.
     return (*general, "two_layer_conv")
@@ -976,6 +1047,8 @@ def _losses_for(dataset: str) -> tuple[str, ...]:
     return ("squared_error",)
   if dataset in GRAPH_DATASETS:
     return ("binary_cross_entropy",)
+  if dataset in GAMES:
+    return ("ppo",)
   if dataset in BINARY_DATASETS:
     return ("logistic", "squared_error")
   return ("cross_entropy", "squared_error")
@@ -985,6 +1058,7 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
   """Yields (whether the config has it, the error line)."""
   sam = c.optimizer == "sam"
   regression = c.dataset in REGRESSION_DATASETS
+  game = c.dataset in GAMES
   binary = c.dataset in BINARY_DATASETS
   yield (
     sam and c.rho <= 0 and not c.sweep.rho,
@@ -1050,12 +1124,12 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     f" config.dataset={c.dataset!r}",
   )
   yield (
-    regression and c.label_noise > 0,
+    (regression or game) and c.label_noise > 0,
     f"config.label_noise={c.label_noise}: must be 0 with"
     f" config.dataset={c.dataset!r}, which has no class labels",
   )
   yield (
-    regression and c.label_smoothing > 0,
+    (regression or game) and c.label_smoothing > 0,
     f"config.label_smoothing={c.label_smoothing}: must be 0 with"
     f" config.dataset={c.dataset!r}, which has no class labels",
   )
@@ -1169,6 +1243,22 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     f"config.sharpness_num_examples=0: must be >= 1 with"
     f" config.dataset={c.dataset!r}, whose training set is streamed",
   )
+  yield (
+    game and c.validation_fraction > 0,
+    f"config.validation_fraction={c.validation_fraction}: must be 0 with"
+    f" config.dataset={c.dataset!r}, which has no examples to hold out",
+  )
+  yield (
+    game and c.sparsity > 0 and c.pruner == "snip",
+    f"config.pruner='snip': must be 'random' or 'magnitude' with"
+    f" config.dataset={c.dataset!r}, which has no examples before it is played",
+  )
+  yield (
+    game and c.sharpness_every_epochs > 0,
+    f"config.sharpness_every_epochs={c.sharpness_every_epochs}: must be 0 with"
+    f" config.dataset={c.dataset!r}, whose examples change; sharpness_report.py"
+    " measures its runs",
+  )
   lists = swept(c)
   unread = next((n for n in lists if not is_read(f"sweep.{n}", c)), "")
   yield (
@@ -1177,7 +1267,7 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     f" config.optimizer={c.optimizer!r}, which does not read it",
   )
   yield (
-    c.sweep_mode == "vmap" and c.dataset in STREAMED_DATASETS,
+    c.sweep_mode == "vmap" and c.dataset in (*STREAMED_DATASETS, *GAMES),
     f"config.sweep_mode='vmap': must be 'loop' or 'auto' with"
-    f" config.dataset={c.dataset!r}, whose training set is streamed",
+    f" config.dataset={c.dataset!r}, whose training set is no array",
   )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import ml_collections
 
 from configs import base
+from data import breakout
 from data import dataset
 from data import digits
 from data import hidden_markov
@@ -35,6 +36,7 @@ _OFFLINE = {
   "hidden_markov": hidden_markov.load,
   "lexicon": lexicon.load,
   "motifs": motifs.load,
+  "breakout": breakout.load,
 }
 
 

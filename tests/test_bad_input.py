@@ -256,6 +256,7 @@ def test_out_of_range(refused, name, value):
 
 TEACHER = {"dataset": "teacher_student", "loss": "squared_error"}
 SIGNS = {"dataset": "signal_noise", "loss": "squared_error"}
+GAME = {"dataset": "breakout", "model": "actor_critic", "loss": "ppo"}
 SIM_BN = {
   "normalization": "sim_bn",
   "model": "two_layer",
@@ -364,6 +365,14 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     {"dataset": "imagenet2012", "sharpness_every_epochs": 1},
     "must be >= 1",
   ),
+  ("validation_fraction", 0.1, GAME, "must be 0 with config.dataset='breakout"),
+  (
+    "pruner",
+    "snip",
+    {**GAME, "sparsity": 0.5},
+    "must be 'random' or 'magnitude' with config.dataset='breakout'",
+  ),
+  ("sharpness_every_epochs", 1, GAME, "sharpness_report.py measures its runs"),
   (
     "sweep.rho",
     (0.1, 0.2),

@@ -136,3 +136,33 @@ def test_squared_error_against_signs():
 def test_bfloat16_outputs_are_compared_in_float32():
   got = _values(jnp.array(LOGITS, jnp.bfloat16), [0, 0], 3)
   assert got["loss"].dtype == jnp.float32
+
+
+def test_ppo():
+  """p is (3/4, 1/4) and was (1/2, 1/2), so the ratios are 3/2 and 1/2."""
+  outputs = [[np.log(3.0), 0.0, 2.0]] * 4
+  old, clip = np.log(0.5), 0.1
+  targets = [  # Action, log-probability, advantage, return, clip range.
+    [0.0, old, 2.0, 1.0, clip],  # Is clipped, to 1.1.
+    [0.0, old, -2.0, 2.0, clip],
+    [1.0, old, 2.0, 2.0, clip],
+    [1.0, old, -2.0, 2.0, clip],  # Is clipped, to 0.9.
+  ]
+  got = _values(
+    outputs,
+    targets,
+    None,
+    dataset="breakout",
+    model="actor_critic",
+    loss="ppo",
+    value_coefficient=0.5,
+    entropy_coefficient=0.1,
+  )
+  policy_loss = np.array([-2.2, 3.0, -1.0, 1.8])
+  value_loss = np.array([1.0, 0.0, 0.0, 0.0])
+  entropy = -0.75 * np.log(0.75) - 0.25 * np.log(0.25)
+  np.testing.assert_allclose(got["policy_loss"], policy_loss, rtol=1e-6)
+  np.testing.assert_allclose(got["value_loss"], value_loss, rtol=1e-6)
+  np.testing.assert_allclose(got["entropy"], entropy, rtol=1e-6)
+  want = policy_loss + 0.5 * value_loss - 0.1 * entropy
+  np.testing.assert_allclose(got["loss"], want, rtol=1e-6)

@@ -124,7 +124,9 @@ def test_values_of_several_labels_by_hand():
   np.testing.assert_allclose(got["accuracy"], [0, 2 / 2])
   np.testing.assert_allclose(got["weight"], [1 / 2, 3 / 2])
 
-  collection = metrics.eval_collection(losses.metric_names(Task()))
+  collection = metrics.eval_collection(
+    losses.metric_names(helpers.config(), Task())
+  )
   logged = collection.single_from_model_output(
     mask=jnp.array([True, True]), **got
   )
