@@ -11,10 +11,10 @@ from configs import ppo_breakout
 def get_config() -> ml_collections.ConfigDict:
   config = ppo_breakout.get_config()
   config.num_filters = 16
-  # Few transitions teach more at once, but less the second time.
+  config.rho = 0.01
   config.learning_rate = 1e-3
   config.epochs_per_rollout = 1
-  config.num_epochs = 500
-  config.eval_every_epochs = 50
+  config.num_epochs = 300
+  config.eval_every_epochs = 30
   config.eval_games = 32
   return config
