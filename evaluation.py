@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from configs import base
+from data import bucketing
 from data import pipeline
 from data.dataset import ArraySplit
 from experiment import AXIS
@@ -42,15 +43,14 @@ class Evaluator:
     ]
     self._split_metrics = losses.split_metrics(first.config)
     self._eval_steps: dict[Any, Callable[..., Any]] = {}
-    for part in parts:
-      if part.devices not in self._eval_steps:
-        self._eval_steps[part.devices] = _compile(part)
+    self._sizes = {name: _sizes(parts, name) for name in self._names}
 
   def __call__(self, weights: Sequence[PyTree]) -> list[Record]:
     """Returns '<split>_<metric>' of every run, every example once.
 
     With `config.steps_per_eval`, '<split>_num_examples' says how many of them
-    a partial evaluation saw; it has no metrics that need the whole split.
+    a partial evaluation saw: the smallest, where batches are trimmed. It has
+    no metrics that need the whole split.
 
     Args:
       weights: those of each part.
@@ -75,13 +75,15 @@ class Evaluator:
     outputs: list[list[np.ndarray]] = [[] for _ in self._parts]
     count = 0
     split = exp.dataset.splits[name]
-    batches = pipeline.eval_batches(split, size, exp.num_devices)
+    batches = pipeline.eval_batches(
+      split, size, exp.num_devices, self._sizes[name]
+    )
     limit = exp.config.steps_per_eval
-    for batch, batch_count in itertools.islice(
+    for batch, batch_count, trimmed in itertools.islice(
       batches, None if limit < 0 else limit
     ):
       for i, part in enumerate(self._parts):
-        totals[i], of_batch = self._eval_steps[part.devices](
+        totals[i], of_batch = self._eval_step(part, trimmed)(
           weights[i], totals[i], batch, self._resident[i][name]
         )
         if self._split_metrics:
@@ -112,6 +114,7 @@ class Evaluator:
       name: of a split of arrays.
       outputs: of each part and batch, [D, B / D, ...] or [D, R, B / D, ...].
     """
+    order = bucketing.by_size(self._sizes[name])
     for part, of_part in zip(self._parts, outputs, strict=True):
       for r, dataset in enumerate(part.datasets):
         of_run = [x[:, r] if part.is_stacked else x for x in of_part]
@@ -119,7 +122,15 @@ class Evaluator:
         split = dataset.splits[name]
         assert isinstance(split, ArraySplit), "these metrics need arrays"
         # The last batch is padded.
-        yield np.concatenate(rows)[: split.num_examples], split.targets
+        yield np.concatenate(rows)[: split.num_examples], split.targets[order]
+
+  def _eval_step(
+    self, part: Experiment, size: bucketing.Size
+  ) -> Callable[..., Any]:
+    key = part.devices, size
+    if key not in self._eval_steps:
+      self._eval_steps[key] = _compile(part, size)
+    return self._eval_steps[key]
 
   def _num_examples(self, name: str) -> int:
     return self._parts[0].dataset.splits[name].num_examples
@@ -134,8 +145,15 @@ def create(
   return Evaluator(parts, place_split)
 
 
-def _compile(exp: Experiment) -> Callable[..., Any]:
-  step = functools.partial(_eval_step, exp=exp)
+def _sizes(parts: Sequence[Experiment], name: str) -> np.ndarray:
+  """Returns what the examples of all runs at a place fit into, [N, K]."""
+  splits = (d.splits[name] for part in parts for d in part.datasets)
+  distinct = {id(split): split for split in splits}
+  return np.max([parts[0].sizes(s) for s in distinct.values()], axis=0)
+
+
+def _compile(exp: Experiment, size: bucketing.Size) -> Callable[..., Any]:
+  step = functools.partial(_eval_step, exp=exp, size=size)
   if exp.is_stacked:
     step = jax.vmap(step, (0, 0, None, pipeline.RUN_AXES))
   return jax.pmap(
@@ -148,12 +166,19 @@ def _compile(exp: Experiment) -> Callable[..., Any]:
 
 
 def _eval_step(
-  weights: PyTree, metrics: Any, batch: PyTree, resident: PyTree, *, exp
+  weights: PyTree,
+  metrics: Any,
+  batch: PyTree,
+  resident: PyTree,
+  *,
+  exp: Experiment,
+  size: bucketing.Size,
 ) -> tuple[Any, jax.Array | None]:
   """Returns the metrics, and the outputs for this batch if they are needed."""
   mask_B = batch["mask"]
   batch = pipeline.batch_from(resident, batch)
   batch = batch | {"inputs": exp.dataset.normalize(batch["inputs"])}
+  batch = exp.dataset.trim(batch, size)
   _, aux = exp.eval_loss_fn(
     weights["params"], weights["model_state"], batch, jax.random.key(0)
   )

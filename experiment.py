@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from configs import base
+from data import bucketing
 from data import dataset as dataset_lib
 from data import pipeline
 import losses
@@ -166,18 +167,32 @@ class Experiment:
     feeds = []
     for run, dataset in zip(self.runs, self.datasets, strict=True):
       split = dataset.splits["train"]
-      # The order of examples does not depend on what they are.
-      streamed = isinstance(split, dataset_lib.StreamSplit)
-      key = run.seed, id(split) if streamed else 0
+      # The order of resident examples does not depend on their labels.
+      key = run.seed, id(split)
+      if isinstance(split, dataset_lib.ArraySplit):
+        key = run.seed, id(split.inputs)
       if key not in made:
+        buckets = None
+        if run.bucket_batches:
+          buckets = bucketing.Buckets(self.sizes(split), run.bucket_batches)
         made[key] = pipeline.create_feed(
           split,
           seed=run.seed,
           batch_size=run.batch_size,
           num_devices=self.num_devices,
+          buckets=buckets,
         )
       feeds.append(made[key])
     return pipeline.StackedFeed(feeds) if self.is_stacked else feeds[0]
+
+  def sizes(self, split: dataset_lib.Split) -> np.ndarray:
+    """Returns the trimmed size of each example, [N, K]; K = 0: as it is."""
+    if not self.config.bucket_batches:
+      return np.empty((split.num_examples, 0), int)
+    trimming = self.dataset.trimming
+    assert isinstance(split, dataset_lib.ArraySplit), "a stream is not trimmed"
+    assert trimming is not None, f"{self.dataset.name} is not trimmed"
+    return trimming.sizes(split.inputs)
 
   def resident(self, split: str) -> Any:
     """Returns what of a split stays on the device."""

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from data import bucketing
 from data import label_noise
 from data import pipeline
 from experiment import AXIS
@@ -32,6 +33,7 @@ def train_step(
   *,
   exp: Experiment,
   ascend: bool,
+  size: bucketing.Size = (),
 ) -> tuple[TrainState, Any]:
   """One step on one device, inside an axis named 'batch'.
 
@@ -44,6 +46,7 @@ def train_step(
     batch: this device's raw 'inputs' and 'targets', [B / D, ...].
     exp: the experiment.
     ascend: whether to take SAM's gradient; else the plain one.
+    size: what the batch is trimmed to.
 
   Returns:
     The new state and the step's metrics (`exp.train_metrics`).
@@ -73,6 +76,7 @@ def train_step(
     "targets": targets,
     "rng": keys_Bx2[:, 1],
   }
+  batch = exp.dataset.trim(batch, size)
 
   def loss_fn(params, batch):
     params = masks.apply(params, state.mask)
@@ -123,15 +127,19 @@ def train_step(
   return new_state, metrics
 
 
-def compile_chunk(exp: Experiment, ascend: bool) -> Callable[..., Any]:
+def compile_chunk(
+  exp: Experiment, ascend: bool, size: bucketing.Size = ()
+) -> Callable[..., Any]:
   """Returns the pmapped chunk of up to `exp.steps_per_call` training steps.
+
+  Their batches are trimmed to one size.
 
   It is called as (state, metrics, num_steps, feed, resident) and returns the
   state, which is donated, and the metrics merged with those of its steps. With
   `None` in in_axes and out_axes the state stays one replicated array. Note
   that an output that differs between devices would pass silently here.
   """
-  step_fn = functools.partial(train_step, exp=exp, ascend=ascend)
+  step_fn = functools.partial(train_step, exp=exp, ascend=ascend, size=size)
 
   def step_run(carry, entry, resident):
     state, metrics = carry

@@ -99,6 +99,8 @@ class Trainer:
   def call(self, limit: int) -> bool:
     """Takes as many steps as one call to the devices can, at most `limit`.
 
+    Where batches are trimmed, it is a call for each stretch of one size.
+
     Returns:
       Whether it compiled.
     """
@@ -114,17 +116,20 @@ class Trainer:
       first_run = indices.stop
       if self.given_up.issuperset(indices):
         continue
-      key = part.exp.devices, part.exp.run_axis_size, ascend
-      if key not in self._chunks:
-        self._chunks[key] = compile_chunk(part.exp, ascend)
-        compiled = True
-      feed = part.feed.take(self.step, num_steps, exp.steps_per_call)
-      part.state, part.metrics = self._chunks[key](
-        part.state, part.metrics, np.int32(num_steps), feed, part.resident
-      )
+      for first, count, size in pipeline.stretches(
+        part.feed, self.step, num_steps
+      ):
+        key = part.exp.devices, part.exp.run_axis_size, ascend, size
+        if key not in self._chunks:
+          self._chunks[key] = compile_chunk(part.exp, ascend, size)
+          compiled = True
+        feed = part.feed.take(first, count, exp.steps_per_call)
+        part.state, part.metrics = self._chunks[key](
+          part.state, part.metrics, np.int32(count), feed, part.resident
+        )
+        if part.exp.serialize_calls:
+          jax.block_until_ready(part.metrics)
       self._in_flight.append(part.metrics)
-      if part.exp.serialize_calls:
-        jax.block_until_ready(part.metrics)
     jax.block_until_ready(waiting)
     if compiled:
       jax.block_until_ready(self._in_flight)

@@ -44,6 +44,8 @@ TEXT_DATASETS = TAGGED_DATASETS + SENTENCE_DATASETS
 GRAPH_DATASETS = ("motifs", "ogbg_molpcba")
 # Played, not read: what is learned from is made by what learns.
 GAMES = ("breakout",)
+# Their examples are of several sizes, and padded.
+PADDED_DATASETS = TEXT_DATASETS + GRAPH_DATASETS
 STREAMED_DATASETS = ("imagenet2012",)
 # The token beyond the end of a sentence.
 PADDING = 0
@@ -286,6 +288,15 @@ FIELDS: dict[str, Field] = {
     " graph that has most",
     minimum=0,
     read_if=_GRAPHS,
+  ),
+  "bucket_batches": Field(
+    0,
+    "sorts the examples of so many batches in a row by size, cuts them into"
+    " batches, shuffles these, and trims each to its largest example; 1 only"
+    " trims the batches as they were drawn, 0 pads them to the largest example"
+    " of the data set. Trimming changes what dropout draws, but nothing else",
+    minimum=0,
+    read_if={"dataset": PADDED_DATASETS},
   ),
   "teacher_num_neurons": Field(
     200, "hidden neurons of the random teacher", minimum=1, read_if=_TEACHER
@@ -1202,6 +1213,11 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
     c.weight_decay_form != "coupled" and c.dataset not in SENTENCE_DATASETS,
     f"config.weight_decay_form={c.weight_decay_form!r}: must be 'coupled' with"
     f" config.dataset={c.dataset!r}",
+  )
+  yield (
+    c.bucket_batches > 0 and c.dataset not in PADDED_DATASETS,
+    f"config.bucket_batches={c.bucket_batches}: must be 0 with"
+    f" config.dataset={c.dataset!r}, whose examples have one size",
   )
   lazy = c.lazy_alpha > 0
   yield (

@@ -18,6 +18,7 @@ from configs import base
 def get_config() -> ml_collections.ConfigDict:
   config = base.get_config()
   config.dataset = "ogbg_molpcba"
+  config.bucket_batches = 1  # random batches, as in the example of Flax
   config.model = "gcn"
   config.hidden_size = 256
   config.message_passing_steps = 5

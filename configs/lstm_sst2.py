@@ -20,6 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.dataset = "sst2"
   config.vocabulary_min_count = 3
   config.word_dropout = 0.1
+  config.bucket_batches = 50  # buckets, as in the example of Flax
   config.model = "lstm"
   config.hidden_size = 256
   config.dropout = 0.5

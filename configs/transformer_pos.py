@@ -19,6 +19,7 @@ from configs import base
 def get_config() -> ml_collections.ConfigDict:
   config = base.get_config()
   config.dataset = "grc_perseus"
+  config.bucket_batches = 1  # random batches, as in the example of Flax
   config.model = "transformer"
   config.hidden_size = 384
   config.head_size = 64

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import base
+from data import bucketing
 
 # In the place of a label where an example has fewer of them than others.
 NO_LABEL = -1
@@ -110,6 +111,7 @@ class Dataset:
       while streaming.
     normalize: raw inputs -> inputs of the model: of the default float type,
       token ids, or graphs.
+    trimming: how padding is cut off; None: all examples have one size.
   """
 
   name: str
@@ -122,6 +124,14 @@ class Dataset:
   best_accuracy: float | None = None
   augment: Augment | None = None
   normalize: Normalize = identity
+  trimming: bucketing.Trimming | None = None
+
+  def trim(self, batch: dict[str, Any], size: bucketing.Size) -> dict[str, Any]:
+    """Returns a batch of normalized inputs less the room beyond a size."""
+    if not size:
+      return batch
+    assert self.trimming is not None, "examples of one size are not trimmed"
+    return self.trimming.trim(batch, size)
 
 
 def with_noisy_labels(dataset: Dataset, offsets_of: LabelOffsets) -> Dataset:

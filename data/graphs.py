@@ -3,15 +3,16 @@
 A row goes wherever an image goes: to the device, into batches by its index,
 into sweeps and measurements. `Layout.unpack` makes of rows what a model takes.
 
-Every graph has the room of the largest one, so that any batch of any graphs
+Every row has the room of the largest graph, so that any batch of any graphs
 fits and none is dropped. Of ogbg_molpcba, whose molecules have 26 nodes on
 average and 332 at most, the 437,929 rows take about 3.2 GB on the device, and
-a model computes 13 times as many nodes as there are.
+a model would compute 13 times as many nodes as there are; `bucketing` tells how
+batches do with less.
 """
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ import ml_collections
 import numpy as np
 
 from configs import base
+from data import bucketing
 from data import dataset
 
 NUM_SIZES = 2  # A row begins with the numbers of nodes and of edges.
@@ -82,6 +84,22 @@ class Layout:
     }
 
 
+def count_parts(rows_NxS: np.ndarray) -> np.ndarray:
+  """Returns the numbers of nodes and edges of each graph, [N, 2]."""
+  return rows_NxS[:, :NUM_SIZES].astype(int)
+
+
+def trim(batch: dict[str, Any], size: bucketing.Size) -> dict[str, Any]:
+  """Returns unpacked graphs with room for so many nodes and edges each."""
+  max_nodes, max_edges = size
+  parts = batch["inputs"]
+  cut = {
+    "nodes": parts["nodes"][:, :max_nodes],
+    "edges": parts["edges"][:, :max_edges],
+  }
+  return {**batch, "inputs": {**parts, **cut}}
+
+
 def create(
   config: ml_collections.ConfigDict,
   graphs: Mapping[str, Sequence[Graph]],
@@ -142,6 +160,9 @@ def create(
     labels_per_example=float(has_label.sum(1).mean()),
     best_accuracy=best_accuracy,
     normalize=layout.unpack,
+    trimming=bucketing.Trimming(
+      (layout.max_nodes, layout.max_edges), count_parts, trim
+    ),
   )
 
 

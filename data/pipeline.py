@@ -5,11 +5,13 @@ be rebuilt, and a resumed run sees what an uninterrupted one would have seen.
 """
 
 from collections.abc import Iterator, Sequence
+import itertools
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
+from data import bucketing
 from data import dataset
 
 PyTree = Any
@@ -79,6 +81,26 @@ class Feed(Protocol):
     Entries beyond `num_steps` are padding. Calls go forward in steps.
     """
 
+  def sizes(self, first_step: int, num_steps: int) -> np.ndarray:
+    """Returns what the batch of each step is trimmed to, [num_steps, K].
+
+    K is 0 if batches are not trimmed; see `bucketing`.
+    """
+
+
+def stretches(
+  feed: Feed, first_step: int, num_steps: int
+) -> Iterator[tuple[int, int, bucketing.Size]]:
+  """Yields (first step, number of steps, size) of the steps of one size."""
+  sizes = feed.sizes(first_step, num_steps)
+  changes = 1 + np.flatnonzero(np.any(sizes[1:] != sizes[:-1], axis=1))
+  for first, end in itertools.pairwise((0, *changes.tolist(), num_steps)):
+    yield first_step + first, end - first, tuple(sizes[first].tolist())
+
+
+def _untrimmed(num_steps: int) -> np.ndarray:
+  return np.empty((num_steps, 0), int)
+
 
 class ResidentFeed:
   """Sends indices; examples are gathered from resident arrays in the step."""
@@ -90,7 +112,9 @@ class ResidentFeed:
     seed: int,
     batch_size: int,
     num_devices: int,
+    buckets: bucketing.Buckets | None = None,
   ):
+    self._buckets = buckets
     self._orders = EpochOrders(seed, split.num_examples)
     self._steps_per_epoch = split.num_examples // batch_size
     self._batch_size = batch_size
@@ -104,6 +128,8 @@ class ResidentFeed:
     if epoch != self._epoch:
       used = self._orders(epoch)[: self._steps_per_epoch * self._batch_size]
       self._batches = used.reshape(-1, self._batch_size)
+      if self._buckets is not None:
+        self._batches = self._buckets.regroup(self._batches, epoch)
       self._epoch = epoch
     return self._batches[i:]
 
@@ -115,6 +141,12 @@ class ResidentFeed:
       indices[done : done + len(batches)] = batches
       done += len(batches)
     return {"indices": _spread(indices, self._num_devices)}
+
+  def sizes(self, first_step: int, num_steps: int) -> np.ndarray:
+    if self._buckets is None:
+      return _untrimmed(num_steps)
+    batches = (self.rest_of_epoch(first_step + i)[0] for i in range(num_steps))
+    return np.stack([self._buckets.size_of(batch) for batch in batches])
 
 
 class StreamFeed:
@@ -154,6 +186,9 @@ class StreamFeed:
     self._taken = wanted, taken
     return taken
 
+  def sizes(self, first_step: int, num_steps: int) -> np.ndarray:
+    return _untrimmed(num_steps)
+
 
 class StackedFeed:
   """The feeds of several runs that step together."""
@@ -171,14 +206,25 @@ class StackedFeed:
     leaves = [taken[id(feed)] for feed in self._feeds]
     return jax.tree.map(lambda *x: np.stack(x, 2), *leaves)
 
+  def sizes(self, first_step: int, num_steps: int) -> np.ndarray:
+    """Returns what fits the batches of all runs."""
+    sizes = [feed.sizes(first_step, num_steps) for feed in self._distinct]
+    return np.max(sizes, axis=0)
+
 
 def create_feed(
-  split: dataset.Split, *, seed: int, batch_size: int, num_devices: int
+  split: dataset.Split,
+  *,
+  seed: int,
+  batch_size: int,
+  num_devices: int,
+  buckets: bucketing.Buckets | None = None,
 ) -> Feed:
-  """Returns the feed of a training split."""
+  """Returns the feed of a training split; that of a stream has no buckets."""
   fields = {"seed": seed, "batch_size": batch_size, "num_devices": num_devices}
   if isinstance(split, dataset.ArraySplit):
-    return ResidentFeed(split, **fields)
+    return ResidentFeed(split, buckets=buckets, **fields)
+  assert buckets is None, "streams have no buckets"
   return StreamFeed(split, **fields)
 
 
@@ -201,21 +247,26 @@ def batch_from(resident: PyTree, feed: PyTree) -> dict[str, jax.Array]:
 
 
 def eval_batches(
-  split: dataset.Split, batch_size: int, num_devices: int
-) -> Iterator[tuple[PyTree, int]]:
-  """Yields (batch, number of its examples) until each was seen once.
+  split: dataset.Split,
+  batch_size: int,
+  num_devices: int,
+  sizes_NxK: np.ndarray,
+) -> Iterator[tuple[PyTree, int, bucketing.Size]]:
+  """Yields (batch, number of its examples, size) until each was seen once.
 
   Args:
     split: what is evaluated.
     batch_size: over all devices; a multiple of `num_devices`.
     num_devices: D.
+    sizes_NxK: of the examples, by which those of an array split are sorted.
 
   Yields:
     Leaves [D, B / D, ...] with 'mask', which is False on the padding of the
     last batch; beside it 'inputs' and 'targets' for streams, 'indices' else.
+    The size is what all of the batch fits into.
   """
   if isinstance(split, dataset.ArraySplit):
-    indices = np.arange(split.num_examples, dtype=np.int32)
+    indices = bucketing.by_size(sizes_NxK).astype(np.int32)
     batches: Iterator[dataset.Batch] = (
       {"indices": indices[i : i + batch_size]}
       for i in range(0, split.num_examples, batch_size)
@@ -225,13 +276,16 @@ def eval_batches(
   for batch in batches:
     count = len(next(iter(batch.values())))
     batch["mask"] = np.ones(count, bool)
-    yield (
-      {
-        name: _spread(_pad(x, batch_size)[None], num_devices)[:, 0]
-        for name, x in batch.items()
-      },
-      count,
-    )
+    batch = {name: _pad(x, batch_size) for name, x in batch.items()}
+    size: bucketing.Size = ()
+    if "indices" in batch:
+      # Also what fills up a batch fits: an edge beyond the nodes of its graph
+      # would lead to another graph.
+      size = tuple(sizes_NxK[batch["indices"]].max(0).tolist())
+    spread = {
+      name: _spread(x[None], num_devices)[:, 0] for name, x in batch.items()
+    }
+    yield spread, count, size
 
 
 def _pad(x: np.ndarray, size: int) -> np.ndarray:

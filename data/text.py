@@ -2,12 +2,13 @@
 
 Token 0 is padding (`base.PADDING`), 1 stands for all words that are not in the
 vocabulary. All sentences of a data set are padded to its longest one, so that
-none is cut and every batch has one shape.
+none is cut; `bucketing` tells how batches do with less.
 """
 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ import ml_collections
 import numpy as np
 
 from configs import base
+from data import bucketing
 from data import dataset
 
 Sentences = Sequence[Sequence[str]]
@@ -68,6 +70,20 @@ def word_dropout(rate: float) -> dataset.Augment:
     return jnp.where(dropped & is_token, UNKNOWN, tokens_L)
 
   return jax.vmap(one)
+
+
+def count_words(tokens_NxL: np.ndarray) -> np.ndarray:
+  """Returns the number of words of each sentence, [N, 1]."""
+  return np.sum(tokens_NxL != base.PADDING, axis=1, keepdims=True)
+
+
+def trim(batch: dict[str, Any], size: bucketing.Size) -> dict[str, Any]:
+  """Returns sentences, and tags if every word has one, cut to a length."""
+  (length,) = size
+  targets = batch["targets"]
+  if targets.ndim == 2:
+    targets = targets[:, :length]
+  return {**batch, "inputs": batch["inputs"][:, :length], "targets": targets}
 
 
 def tagged(
@@ -180,4 +196,5 @@ def _create(
     best_accuracy=best_accuracy,
     augment=word_dropout(rate) if rate else None,
     normalize=dataset.token_ids,
+    trimming=bucketing.Trimming((length,), count_words, trim),
   )

@@ -338,6 +338,7 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     "must be a multiple of config.head_size=32, or smaller",
   ),
   ("weight_decay_form", "sst2_example", {}, "must be 'coupled' with"),
+  ("bucket_batches", 1, {}, "must be 0 with config.dataset='digits'"),
   ("lazy_alpha", 1.0, {}, "must be 0 with config.loss='cross_entropy'"),
   ("lazy_alpha", 1.0, TEACHER, "must be 0 with config.dataset="),
   (

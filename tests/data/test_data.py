@@ -76,16 +76,21 @@ def test_feed_drops_the_last_partial_batch_and_rebuilds_any_step():
   )
 
 
+@pytest.mark.parametrize("num_sizes", [0, 2])
 @pytest.mark.parametrize("size", [4, 6, 16])
-def test_eval_batches_cover_every_example_once(size):
+def test_eval_batches_cover_every_example_once(size, num_sizes):
   split = dataset_lib.ArraySplit(np.zeros((11, 2)), np.zeros(11, np.int32))
-  seen, total = [], 0
-  for batch, count in pipeline.eval_batches(split, size, num_devices=2):
+  sizes = np.random.default_rng(0).integers(1, 9, (11, num_sizes))
+  seen, total, trimmed = [], 0, []
+  for batch, count, room in pipeline.eval_batches(split, size, 2, sizes):
     assert batch["indices"].shape == (2, size // 2)
+    assert room == tuple(sizes[batch["indices"]].max((0, 1)))
+    trimmed.append(room)
     seen += list(batch["indices"][batch["mask"]])
     total += count
   assert sorted(seen) == list(range(11))
   assert total == 11
+  assert trimmed == sorted(trimmed)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 1.0])
