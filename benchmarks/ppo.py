@@ -1,0 +1,160 @@
+"""PPO's transitions a second, over those of the games alone.
+
+  python -m benchmarks.ppo [--out=FILE.json]
+
+`configs/ppo_breakout_short.py`: eight games stepped with random actions; the
+same with actions of the policy; whole training, in which every rollout is
+learned from, with Adam and with SAM. Then the scores of a random agent. Repeats
+alternate; medians are compared. Needs no TensorFlow.
+"""
+
+import argparse
+from collections.abc import Callable
+import json
+import os
+import pathlib
+import statistics
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks import step_time
+from configs import ppo_breakout_short
+import data
+import experiment
+import games
+import ppo
+from studies import claims
+
+RANDOM_GAMES = 200
+Play = Callable[[], Any]
+
+
+def setting(optimizer: str) -> experiment.Experiment:
+  config = ppo_breakout_short.get_config()
+  config.optimizer = optimizer
+  return experiment.create(config, data.load(config), jax.devices()[:1])
+
+
+def begin(exp: experiment.Experiment) -> games.Games:
+  c = exp.config
+  return games.Games(c.num_agents, sticky_actions=c.sticky_actions, seed=0)
+
+
+def alone(exp: experiment.Experiment) -> Play:
+  """Returns what plays a rollout with random actions."""
+  c, rng, played = exp.config, np.random.default_rng(0), begin(exp)
+
+  def play() -> None:
+    for actions in rng.integers(4, size=(c.actor_steps, c.num_agents)):
+      played.step(actions)
+
+  return play
+
+
+def rollout(exp: experiment.Experiment) -> Play:
+  """Returns what plays a rollout with the policy."""
+  trainer = ppo.Trainer(exp)
+  state = trainer.state(0)
+  player = ppo.Player(exp, games.create_policy(exp), 0)
+  return lambda: player.rollout(state.weights, 0, state.rng)
+
+
+def training(exp: experiment.Experiment) -> Play:
+  """Returns what plays a rollout and learns from it."""
+  trainer = ppo.Trainer(exp)
+  num_steps = exp.steps_per_epoch * exp.config.epochs_per_rollout
+
+  def train() -> None:
+    end = trainer.step + num_steps
+    while trainer.step < end:
+      trainer.call(end - trainer.step)
+    jax.block_until_ready(trainer.state(0).params)
+
+  return train
+
+
+def random_scores(exp: experiment.Experiment) -> np.ndarray:
+  """Returns the scores of games that are played at random."""
+  weights = ppo.Trainer(exp).state(0).weights
+  return games.scores(
+    games.create_policy(exp),
+    jax.tree.map(np.zeros_like, jax.device_get(weights)),
+    num_games=RANDOM_GAMES,
+    sticky_actions=exp.config.sticky_actions,
+    seed=0,
+  )
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--out", default="benchmarks/results/ppo.json")
+  parser.add_argument("--repeats", type=int, default=3)
+  args = parser.parse_args()
+
+  adam = setting("adam")
+  plays = {
+    "games alone": alone(adam),
+    "rollouts": rollout(adam),
+    "training, Adam": training(adam),
+    "training, SAM": training(setting("sam")),
+  }
+  seconds: dict[str, list[float]] = {name: [] for name in plays}
+  for play in plays.values():
+    play()  # Compiles.
+  for _ in range(args.repeats):
+    for name, play in plays.items():
+      start = time.perf_counter()
+      play()
+      seconds[name].append(time.perf_counter() - start)
+  device = jax.devices()[0].device_kind
+  if jax.default_backend() == "cpu":
+    device = f"{os.cpu_count()} CPU cores ({step_time.processor()})"
+  print(f"{device}, jax {jax.__version__}")
+  print(f"{'':16} {'transitions/s':>14} {'of the games alone':>20}")
+  size = adam.dataset.splits["train"].num_examples
+  medians = {name: statistics.median(x) for name, x in seconds.items()}
+  rows = [
+    {
+      "what": name,
+      "transitions_per_second": size / median,
+      "of_the_games_alone": medians["games alone"] / median,
+      "all_seconds": seconds[name],
+    }
+    for name, median in medians.items()
+  ]
+  for row in rows:
+    print(
+      f"{row['what']:16} {row['transitions_per_second']:14,.0f}"
+      f" {row['of_the_games_alone']:20.2f}"
+    )
+  found = claims.jackknife(
+    lambda x: float(np.mean(x)), random_scores(adam), "mean score"
+  )
+  print(
+    f"random agent: {found.value:.2f} (95 % interval {found.low:.2f} to"
+    f" {found.high:.2f}, {found.n} games)"
+  )
+  record = {
+    "device": device,
+    "jax": jax.__version__,
+    "repeats": args.repeats,
+    "num_filters": adam.config.num_filters,
+    "speed": rows,
+    "random_agent": {
+      "mean_score": found.value,
+      "low": found.low,
+      "high": found.high,
+      "games": found.n,
+    },
+  }
+  out = pathlib.Path(args.out)
+  out.parent.mkdir(parents=True, exist_ok=True)
+  out.write_text(json.dumps(record, indent=2) + "\n")
+  print(f"written to {out}")
+
+
+if __name__ == "__main__":
+  main()
