@@ -302,6 +302,21 @@ def test_claim_and_figure(name, preset, table):
       assert all(reason["verdict"] == verdict for reason in reasons)
 
 
+@pytest.mark.parametrize("name", ["convergence", "regularization", "width"])
+def test_claims_of_each_workload_alone(name, table):
+  """As `--workload=` may choose it; together they are those of all of them."""
+  study = load(name)
+  results = with_metrics(table(name, "laptop"), name, 1)
+  texts = [claim["claim"] for claim in study.claim(results)]
+  alone = [study.claim(runs) for _, runs in results.groupby("workload")]
+  # A ViT is then compared with no ResNet.
+  found = {claim["claim"].split(" as that of")[0] for f in alone for claim in f}
+  assert found == {text.split(" as that of")[0] for text in texts}
+  for workload, runs in results.groupby("workload"):
+    if workload in ("mlp_digits", "vit_digits"):
+      assert study.figure(runs).axes
+
+
 @pytest.mark.parametrize(
   ("of_vit", "of_resnet", "verdict"),
   [(0, 1, "holds"), (1, 1, "does not hold"), (1, None, "does not hold")],
