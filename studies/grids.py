@@ -170,7 +170,7 @@ LEXICON_LSTM = Grid(
 MOTIFS_GCN = Grid(
   "gcn_motifs",
   "final_test_average_precision",
-  hidden_sizes(16, 32, 64, 128),
+  hidden_sizes(8, 16, 32, 64),
   {"label_noise": (0.25,), "rho": _SOME_RHO, "seed": tuple(range(5))},
   {
     "data_seed": -1,

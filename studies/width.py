@@ -15,9 +15,9 @@ of graphs, or test loss for teacher and student, with rho chosen for each size.
     epochs, 3 seeds; Transformers, width 8 to 64, that tag 640 sentences of a
     hidden Markov model, 50 epochs, 3 seeds, and LSTMs, width 8 to 64, on 1,280
     sentences with a lexicon, 30 epochs, 3 seeds, both without label noise,
-    since so few sentences leave enough to gain; graph networks, width 16 to
-    128, on 1,000 molecules with 25 % label noise, without which nothing is left
-    to gain, 40 epochs, 5 seeds.
+    since so few sentences leave enough to gain; graph networks, width 8 to 64,
+    on 1,000 molecules with 25 % label noise, without which nothing is left to
+    gain, 40 epochs, 5 seeds.
   paper: MNIST, CIFAR-10 (ResNets and ViTs), ImageNet, part-of-speech tags,
     SST-2, molpcba and ten students, 3 seeds. Best test epoch, but for the
     students' final loss; rho on the test set, as there. The test set of the
