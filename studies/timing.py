@@ -22,8 +22,8 @@ from studies import cells
 
 # Measured on 2 CPU cores. Beside its operations, a run needs this much for a
 # step, and this much for its records and TensorBoard; a cell needs this much to
-# compile for each device; convolutions in small images reach this fraction of
-# the speed of matrix products.
+# compile for each device; small images, sequences and graphs reach this fraction
+# of the speed of matrix products.
 STEP_SECONDS = 2e-5
 RUN_SECONDS = 0.02
 COMPILE_SECONDS = {
@@ -32,7 +32,9 @@ COMPILE_SECONDS = {
   **dict.fromkeys(base.GRAPH_MODELS, 4.0),
 }
 OTHER_COMPILE_SECONDS = 2.0
-CONVOLUTION_SPEED = 0.35
+RELATIVE_SPEED = dict.fromkeys(
+  (*base.IMAGE_MODELS, "transformer", *base.GRAPH_MODELS), 0.35
+)
 
 
 @functools.cache
@@ -67,9 +69,7 @@ def estimate(cell: cells.Cell, dataset: Dataset) -> float:
     # The body of its loop over the words is counted once. What is outside is
     # then counted too often, which makes up for products that are small.
     flops *= exp.dataset.input_shape[0]
-  speed = _flops_per_second()
-  if exp.is_convolutional:
-    speed *= CONVOLUTION_SPEED
+  speed = _flops_per_second() * RELATIVE_SPEED.get(c.model, 1.0)
   parallel = min(exp.num_devices, len(runs))
   run_steps = len(runs) * exp.num_steps
   seconds = run_steps * (flops / speed + STEP_SECONDS) / parallel
