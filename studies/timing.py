@@ -22,9 +22,10 @@ from studies import cells
 
 # Measured on 2 CPU cores. Beside its operations, a run needs this much for a
 # step, and this much for its records and TensorBoard; a cell needs this much to
-# compile for each device; small images, sequences and graphs reach this fraction
-# of the speed of matrix products.
-STEP_SECONDS = 2e-5
+# compile for each device; small images, sequences and graphs reach this
+# fraction of the speed of matrix products.
+STEP_SECONDS = {"lstm": 3e-3, **dict.fromkeys(base.GRAPH_MODELS, 1.5e-3)}
+OTHER_STEP_SECONDS = 2e-5
 RUN_SECONDS = 0.02
 COMPILE_SECONDS = {
   **dict.fromkeys(base.CONVOLUTIONAL_MODELS, 15.0),
@@ -72,7 +73,8 @@ def estimate(cell: cells.Cell, dataset: Dataset) -> float:
   speed = _flops_per_second() * RELATIVE_SPEED.get(c.model, 1.0)
   parallel = min(exp.num_devices, len(runs))
   run_steps = len(runs) * exp.num_steps
-  seconds = run_steps * (flops / speed + STEP_SECONDS) / parallel
+  step_seconds = STEP_SECONDS.get(c.model, OTHER_STEP_SECONDS)
+  seconds = run_steps * (flops / speed + step_seconds) / parallel
   return (
     seconds
     + RUN_SECONDS * len(runs)
