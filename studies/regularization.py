@@ -191,16 +191,14 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   images = findings.conditions(_images(results))
   titles = [
     *(f"{c.title}: {what}" for c in decays for what in _DECAY_PANELS),
-    *(c.title for c in tagging),
-    *(f"{c.title}: gain" for c in images),
+    *(c.title for c in (*tagging, *images)),
   ]
   fig, axes = figures.create(len(titles), titles)
   panels_left = iter(axes)
   for c in decays:
     _draw_decay(c, *(next(panels_left) for _ in _DECAY_PANELS))
   for c in tagging:
-    ax = next(panels_left)
-    stopping_epoch.draw_gains(ax, c)
+    stopping_epoch.draw_gains(next(panels_left), c)
   for c in images:
     ax = next(panels_left)
     panels.gain_curves(ax, c.runs)
