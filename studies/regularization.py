@@ -18,8 +18,8 @@ decay, and the best decay for each size.
     on CIFAR-10.
 
 That it does not grow means: by at most half of what it grows by with decay,
-with early stopping, or in the ResNet. `early_stopping.py` asks the same of
-Figure 5d as here, of networks that memorize wrong labels.
+with early stopping, or in the ResNet. `early_stopping.py` asks what Figure 5d
+does of networks that memorize wrong labels.
 """
 
 from matplotlib import figure as mpl_figure
