@@ -32,6 +32,7 @@ TITLES = {
   "lstm_sst2": "LSTM on SST-2",
   "gcn_motifs": "graph network on motifs",
   "gcn_molpcba": "graph network on molpcba",
+  "ppo_breakout": "PPO on Breakout",
 }
 # What `reference` calls the workloads that are the paper's.
 _PAPER_NAMES = {
@@ -43,6 +44,7 @@ _PAPER_NAMES = {
   "transformer_pos": "pos_transformer",
   "lstm_sst2": "sst2_lstm",
   "gcn_molpcba": "molpcba_gcn",
+  "ppo_breakout": "breakout_ppo",
 }
 # The figure that has one of them, whatever figure has the others.
 _FIGURES = {"vit_cifar": "16c"}

@@ -82,7 +82,7 @@ def widths(*widths: int) -> Shapes:
 
 
 def resnets(*filters: int) -> Shapes:
-  """Returns ResNets with these numbers of filters."""
+  """Returns ResNets, or players, with these numbers of filters."""
   return {f"filters{f}": {"num_filters": f} for f in filters}
 
 
@@ -262,5 +262,12 @@ MOLPCBA_GCN = Grid(
   "gcn_molpcba",
   "best_test_average_precision",
   hidden_sizes(128, 256, 512),
+  {"rho": _RHO, "seed": _PAPER_SEEDS},
+)
+
+BREAKOUT = Grid(
+  "ppo_breakout",
+  "best_test_score",
+  resnets(16, 32, 48, 64),
   {"rho": _RHO, "seed": _PAPER_SEEDS},
 )

@@ -2,7 +2,8 @@
 
 Claim: the gain by SAM grows with the number of parameters; but in ViTs, which
 lack inductive bias, it does not. Metric: test accuracy, mean average precision
-of graphs, or test loss for teacher and student, with rho chosen for each size.
+of graphs, score of a game, or test loss for teacher and student, with rho
+chosen for each size.
 
   laptop: final epoch, rho by the validation split.
     MLPs [w, w], w = 4 to 256, on digits, with and without 25 % label noise, 10
@@ -19,8 +20,8 @@ of graphs, or test loss for teacher and student, with rho chosen for each size.
     molecules with 25 % label noise, without which nothing is left to gain, 40
     epochs, 5 seeds.
   paper: MNIST, CIFAR-10 (ResNets and ViTs), ImageNet, part-of-speech tags,
-    SST-2, molpcba and ten students, 3 seeds. Best test epoch, but for the
-    students' final loss; rho on the test set, as there. The test set of the
+    SST-2, molpcba, Breakout and ten students, 3 seeds. Best test epoch, but for
+    the students' final loss; rho on the test set, as there. The test set of the
     tags, and that of SST-2, is what the paper calls validation.
 
 `--workload=` chooses among them. That the gain of ViTs does not grow means: by
@@ -62,6 +63,7 @@ presets = {
     grids.POS_TRANSFORMER,
     grids.SST2_LSTM,
     grids.MOLPCBA_GCN,
+    grids.BREAKOUT,
   ),
 }
 

@@ -243,8 +243,9 @@ def with_metrics(runs, name, sign):
     score += np.where(is_base, 0, gains)
     columns[f"{metric}_accuracy"] = score.where(~is_loss)
     columns[f"{metric}_average_precision"] = score.where(~is_loss)
+    columns[f"{metric}_score"] = score.where(~is_loss)
     columns[f"{metric}_loss"] = (1 - score).where(is_loss)
-  for kind in ("accuracy", "average_precision", "loss"):
+  for kind in ("score", "accuracy", "average_precision", "loss"):
     columns[f"chosen_validation_{kind}"] = columns[f"chosen_test_{kind}"]
   fit = 0.9 - sign * (0.2 * runs["sparsity"] + 10 * runs["weight_decay"])
   columns["final_train_accuracy"] = fit + rng.normal(0, 1e-4, len(runs))
