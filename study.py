@@ -51,8 +51,15 @@ flags.DEFINE_string(
   "laptop: offline data, minutes on 2 cores; paper: the paper's data and"
   " grids.",
 )
+flags.DEFINE_list(
+  "workload",
+  None,
+  "Only these workloads of the preset, separated by commas. Default: all.",
+)
 flags.DEFINE_string(
-  "workdir", None, "Folder of the study. Default: runs/X-PRESET."
+  "workdir",
+  None,
+  "Folder of the study. Default: runs/X-PRESET, and the workloads if not all.",
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; see main.py.")
 flags.DEFINE_bool(
@@ -108,6 +115,27 @@ def load(path: str | None) -> ModuleType:
   if missing:
     fail(f"--study={path!r}: is no study, since it has no {missing[0]}")
   return study
+
+
+def choose_workloads(
+  cells: Sequence[Any], names: Sequence[str] | None
+) -> list[str]:
+  """Returns those of the workloads that are named, in the order of the cells.
+
+  Args:
+    cells: of a study.
+    names: a wrong one ends the program; None: all, returned as [].
+  """
+  if names is None:
+    return []
+  found = {cell.labels.get("workload"): None for cell in cells}
+  existing = [name for name in found if name is not None]
+  text = ",".join(names)
+  if not existing:
+    fail(f"--workload={text!r}: this study has no workloads to choose from")
+  if not names or not set(names) <= set(existing):
+    fail(f"--workload={text!r}: must be some of {', '.join(existing)}")
+  return [name for name in existing if name in names]
 
 
 class Work(abc.ABC):
@@ -238,7 +266,13 @@ class Training(Work):
         estimates[cell.name] = self._measure_seconds * num_to_measure
         continue
       # All that changes the number of examples, and their size.
-      names = "dataset", "validation_fraction", "num_train", "input_dim"
+      names = (
+        "dataset",
+        "train_fraction",
+        "validation_fraction",
+        "num_train",
+        "input_dim",
+      )
       key = tuple(runs[0][name] for name in names)
       if key not in datasets:
         datasets[key] = data.load(runs[0], self._data_dir)
@@ -410,10 +444,13 @@ def run(
   workdir: pathlib.Path,
   *,
   data_dir: str | None = None,
+  workloads: Sequence[str] = (),
   estimate_only: bool = False,
 ) -> int:
-  """Runs a study; returns the exit code."""
+  """Runs a study, or these workloads of it; returns the exit code."""
   cells = study.cells(preset)
+  if workloads:
+    cells = [cell for cell in cells if cell.labels["workload"] in workloads]
   with stopping.StopSignal() as stop:
     work: Work
     if hasattr(study, "compute"):
@@ -435,8 +472,9 @@ def main(argv: list[str]) -> None:
   study = load(FLAGS.study)
   if FLAGS.preset not in study.presets:
     fail(f"--preset={FLAGS.preset!r}: must be one of {list(study.presets)}")
-  stem = pathlib.Path(FLAGS.study).stem
-  workdir = pathlib.Path(FLAGS.workdir or f"runs/{stem}-{FLAGS.preset}")
+  workloads = choose_workloads(study.cells(FLAGS.preset), FLAGS.workload)
+  name = "-".join([pathlib.Path(FLAGS.study).stem, FLAGS.preset, *workloads])
+  workdir = pathlib.Path(FLAGS.workdir or f"runs/{name}")
   backend.set_up(float64=False, spread_runs=True)
   try:
     code = run(
@@ -444,6 +482,7 @@ def main(argv: list[str]) -> None:
       FLAGS.preset,
       workdir,
       data_dir=FLAGS.data_dir,
+      workloads=workloads,
       estimate_only=FLAGS.estimate,
     )
   except base.UserError as e:

@@ -237,6 +237,13 @@ FIELDS: dict[str, Field] = {
     minimum=0.0,
     below=1.0,
   ),
+  "train_fraction": Field(
+    1.0,
+    "fraction of the training examples that are used, those that are held out"
+    " included; the others are left out",
+    above=0.0,
+    maximum=1.0,
+  ),
   "data_seed": Field(
     0,
     "seed of the split into training, validation and (digits) test examples,"
@@ -1245,6 +1252,11 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterable[tuple[bool, str]]:
   yield (
     c.dataset in STREAMED_DATASETS and c.validation_fraction > 0,
     f"config.validation_fraction={c.validation_fraction}: must be 0 with"
+    f" config.dataset={c.dataset!r}, whose training set is streamed",
+  )
+  yield (
+    c.dataset in STREAMED_DATASETS and c.train_fraction < 1,
+    f"config.train_fraction={c.train_fraction}: must be 1 with"
     f" config.dataset={c.dataset!r}, whose training set is streamed",
   )
   yield (

@@ -165,18 +165,26 @@ def split_off(
 
 
 def hold_out(train: ArraySplit, config: Any) -> dict[str, ArraySplit]:
-  """Returns 'train' and, unless `validation_fraction` is 0, 'validation'."""
-  # Exact for the decimal fraction: 0.29 of 100 is 29.
-  fraction = fractions.Fraction(repr(float(config.validation_fraction)))
-  num_held_out = int(fraction * train.num_examples)
-  parts = split_off(
-    train.num_examples, num_held_out, (data_seed(config), 0x5917)
-  )
+  """Returns 'train' and, unless `validation_fraction` is 0, 'validation'.
+
+  They are parts of the `train_fraction` of the examples that is used.
+  """
+  seed = data_seed(config)
+  num_used = _part(config.train_fraction, train.num_examples)
+  num_unused = train.num_examples - num_used
+  used, _ = split_off(train.num_examples, num_unused, (seed, 0x7F12))
+  num_held_out = _part(config.validation_fraction, num_used)
+  parts = split_off(num_used, num_held_out, (seed, 0x5917))
   names = ("train", "validation") if num_held_out else ("train",)
   return {
-    name: ArraySplit(train.inputs[i], train.targets[i])
+    name: ArraySplit(train.inputs[used[i]], train.targets[used[i]])
     for name, i in zip(names, parts, strict=False)
   }
+
+
+def _part(fraction: float, number: int) -> int:
+  """Returns the part of a number, exact for decimals: 0.29 of 100 is 29."""
+  return int(fractions.Fraction(repr(float(fraction))) * number)
 
 
 def data_seed(config: Any) -> int:

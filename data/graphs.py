@@ -111,8 +111,8 @@ def create(
   """Returns a data set of graphs.
 
   Args:
-    config: reads dataset, max_nodes, max_edges, validation_fraction, data_seed
-      and seed.
+    config: reads dataset, max_nodes, max_edges, train_fraction,
+      validation_fraction, data_seed and seed.
     graphs: 'train', 'test' and perhaps 'validation'; else part of 'train' can
       be held out. The mean number of labels is that of 'train' before.
     max_nodes: at least so many have room if the config does not say how many:
@@ -138,12 +138,7 @@ def create(
     name: dataset.ArraySplit(layout.pack(some), labels[name])
     for name, some in graphs.items()
   }
-  splits = packed
-  if "validation" not in packed:
-    splits = {
-      **dataset.hold_out(packed["train"], config),
-      "test": packed["test"],
-    }
+  splits = {**dataset.hold_out(packed.pop("train"), config), **packed}
   for name, split in splits.items():
     if name != "train" and not _has_both_classes(split.targets):
       raise dataset.DataError(

@@ -99,9 +99,9 @@ def tagged(
 
   Args:
     config: reads dataset, vocabulary_min_count, word_dropout,
-      validation_fraction, data_seed and seed.
-    words: 'train' and 'test' -> the words of the sentences. Before part of
-      'train' is held out, it gives the vocabularies, and the mean length.
+      train_fraction, validation_fraction, data_seed and seed.
+    words: 'train' and 'test' -> the words of the sentences. All of 'train',
+      used or not, gives the vocabularies, and the mean length.
     tags: 'train' and 'test' -> their tags.
     num_words: at least so many words have an id: of generated sentences all
       there are, so that the model of every seed has the same size.

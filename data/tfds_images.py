@@ -66,7 +66,8 @@ def load(
   """Returns the data set that the config names.
 
   Args:
-    config: reads dataset, augment, validation_fraction, data_seed, cache, seed.
+    config: reads dataset, augment, train_fraction, validation_fraction,
+      data_seed, cache and seed.
     data_dir: where TFDS keeps its data; None: its own default.
 
   Raises:

@@ -227,6 +227,10 @@ def _networks(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
   return dict(iter(runs.groupby(titles, sort=False)))
 
 
+def _has_factorization(results: pd.DataFrame) -> bool:
+  return bool((results["workload"] == FACTORIZATION).any())
+
+
 def _rank(results: pd.DataFrame, rank: int, rho: float) -> pd.DataFrame:
   return results[
     (results["workload"] == FACTORIZATION)
@@ -258,7 +262,9 @@ def _straight(
 
 def claim(results: pd.DataFrame) -> list[findings.Record]:
   results = results[results["status"] == "finished"]
-  records = _claim_factorization(results)
+  records = []
+  if _has_factorization(results):
+    records += _claim_factorization(results)
   networks = _networks(results)
   for title, runs in networks.items():
     if title == FEW["cross_entropy"]:
@@ -353,15 +359,10 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   results = results[results["status"] == "finished"]
   networks = _networks(results)
   entropy = networks.pop(FEW["cross_entropy"], None)
-  titles = [TITLE, *networks]
-  fig, (first, *others) = figures.create(len(titles), titles)
-  four, ten = (_rank(results, rank, RHO) for rank in (4, 10))
-  bounds = {"rank 10": _mean(ten["bounds"])[0]}
-  _draw(first, {"rank 4": four, "rank 10": ten}, bounds)
-  floor = float(_mean(four["loss_floor"])[0])
-  first.axhline(floor, color="0.5", linewidth=1.0, label="floor of rank 4")
-  _draw_paper(first, ten)
-  figures.legend(first)
+  titles = [TITLE] * _has_factorization(results) + list(networks)
+  fig, others = figures.create(len(titles), titles)
+  if _has_factorization(results):
+    _draw_factorization(others.pop(0), results)
   for ax, runs in zip(others, networks.values(), strict=True):
     _draw(ax, dict(iter(runs.groupby(findings.SIZE))))
     _draw_paper(ax, runs)
@@ -377,6 +378,16 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
       )
     figures.legend(ax, "parameters")
   return fig
+
+
+def _draw_factorization(ax: Axes, results: pd.DataFrame) -> None:
+  four, ten = (_rank(results, rank, RHO) for rank in (4, 10))
+  bounds = {"rank 10": _mean(ten["bounds"])[0]}
+  _draw(ax, {"rank 4": four, "rank 10": ten}, bounds)
+  floor = float(_mean(four["loss_floor"])[0])
+  ax.axhline(floor, color="0.5", linewidth=1.0, label="floor of rank 4")
+  _draw_paper(ax, ten)
+  figures.legend(ax)
 
 
 def _draw(

@@ -24,6 +24,15 @@ TITLES = {
   "resnet_cifar": "ResNet-18 on CIFAR-10",
   "resnet_imagenet": "ResNet-50 on ImageNet",
   "vgg_cifar": "VGG-11 on CIFAR-10",
+  "vit_digits": "ViT on digits",
+  "vit_cifar": "ViT on CIFAR-10",
+  "transformer_hmm": "Transformer on Markov tags",
+  "transformer_pos": "Transformer on part-of-speech tags",
+  "lstm_lexicon": "LSTM on lexicon sentiment",
+  "lstm_sst2": "LSTM on SST-2",
+  "gcn_motifs": "graph network on motifs",
+  "gcn_molpcba": "graph network on molpcba",
+  "ppo_breakout": "PPO on Breakout",
 }
 # What `reference` calls the workloads that are the paper's.
 _PAPER_NAMES = {
@@ -31,9 +40,27 @@ _PAPER_NAMES = {
   "mlp_mnist": "mnist_mlp",
   "resnet_cifar": "cifar10_resnet18",
   "resnet_imagenet": "imagenet_resnet50",
+  "vit_cifar": "cifar10_vit",
+  "transformer_pos": "pos_transformer",
+  "lstm_sst2": "sst2_lstm",
+  "gcn_molpcba": "molpcba_gcn",
+  "ppo_breakout": "breakout_ppo",
 }
+# The figure that has one of them, whatever figure has the others.
+_FIGURES = {"vit_cifar": "16c"}
 # The paper's workload that is most like it.
-_NEAREST = {"mlp_digits": "mlp_mnist", "resnet_digits": "resnet_cifar"}
+_NEAREST = {
+  "mlp_digits": "mlp_mnist",
+  "resnet_digits": "resnet_cifar",
+  "vit_digits": "vit_cifar",
+  "transformer_hmm": "transformer_pos",
+  "lstm_lexicon": "lstm_sst2",
+  "gcn_motifs": "gcn_molpcba",
+}
+# Transformers for images lack the inductive bias of these convolutions, of the
+# same images.
+_WITH_BIAS = {"vit_digits": "resnet_digits", "vit_cifar": "resnet_cifar"}
+_OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 
 # "The gain does not grow" where something is missing: its slope is at most this
 # share of the slope where that is there, or 0. Seeds cannot tell no growth at
@@ -59,6 +86,11 @@ class Condition:
   metric: str
   runs: pd.DataFrame
 
+  @property
+  def base(self) -> str:
+    """The base optimizer, as it is written."""
+    return _OPTIMIZERS[self.runs["base_optimizer"].iloc[0]]
+
   def gains(self, metric: str = "") -> pd.DataFrame:
     """Returns the gains at every size, in the study's metric or another."""
     return gains(self.runs, [SIZE], metric or self.metric)
@@ -67,14 +99,15 @@ class Condition:
 def by_title(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
   """Returns the runs of every workload, by its name in words.
 
-  Those with clipped gradients are a workload of their own.
+  Those with clipped gradients are a workload of their own; of ViTs all are.
   """
-  return {
-    TITLES[workload] + (", gradients clipped" if clip else ""): runs
-    for (workload, clip), runs in results.groupby(
-      ["workload", "gradient_clip"], sort=False
-    )
-  }
+  titled = {}
+  groups = results.groupby(["workload", "gradient_clip"], sort=False)
+  for (workload, clip), runs in groups:
+    is_variant = clip and workload not in _WITH_BIAS
+    variant = ", gradients clipped" if is_variant else ""
+    titled[TITLES[workload] + variant] = runs
+  return titled
 
 
 def conditions(results: pd.DataFrame, main: float = 0.25) -> list[Condition]:
@@ -192,11 +225,38 @@ def grows(
 
 
 def claim_growth(results: pd.DataFrame, figure: str) -> list[Record]:
-  """Returns the claims that the gain grows with the parameters."""
+  """Returns the claims that the gain grows with the parameters.
+
+  Of ViTs `claim_no_bias` claims the opposite.
+  """
   return [
     grows(c.title, metric, quote_gain(figure, c.workload), c.gains(metric))
     for c, metric in cases(results)
+    if c.workload not in _WITH_BIAS
   ]
+
+
+def claim_no_bias(results: pd.DataFrame) -> list[Record]:
+  """Returns the claims that the gain of ViTs does not grow: Figure 5e.
+
+  It is compared with that of ResNets on the same images with the same label
+  noise, if the table has them; else it must not grow at all.
+  """
+  records = []
+  found = cases(results)
+  for c, metric in found:
+    if c.workload not in _WITH_BIAS:
+      continue
+    with_bias = _WITH_BIAS[c.workload], c.label_noise, metric
+    text = f"{c.title}: without inductive bias the gain does not grow"
+    having = None
+    for other, its_metric in found:
+      if (other.workload, other.label_noise, its_metric) == with_bias:
+        text += f" as that of {TITLES[other.workload]}"
+        having = other.gains(metric)
+    paper = quote_gain("7", c.workload)
+    records.append(does_not_grow(text, metric, paper, c.gains(metric), having))
+  return records
 
 
 def does_not_grow(
@@ -204,7 +264,7 @@ def does_not_grow(
   metric: str,
   paper: str,
   without: pd.DataFrame,
-  having: pd.DataFrame,
+  having: pd.DataFrame | None,
 ) -> Record:
   """Returns the record of the claim that the gain does not grow.
 
@@ -213,10 +273,13 @@ def does_not_grow(
     metric: of the gains.
     paper: what the paper found.
     without: the gains that do not grow, as is claimed.
-    having: those with which they are compared; see `NO_GROWTH`.
+    having: those with which they are compared; see `NO_GROWTH`. None: they must
+      not grow at all.
   """
   estimate = claims.slope(without, SIZE)
-  margin = NO_GROWTH * max(0.0, claims.slope(having, SIZE).value)
+  margin = 0.0
+  if having is not None:
+    margin = NO_GROWTH * max(0.0, claims.slope(having, SIZE).value)
   verdict = claims.verdict(estimate, at_most=margin)
   statistic = f"{estimate.statistic}; none if at most {margin:.2g}"
   estimate = dataclasses.replace(estimate, statistic=statistic)
@@ -243,6 +306,7 @@ def paper_gain(
     workload: a file of configs/.
     rate: the label noise, in a figure that has several.
   """
+  figure = _FIGURES.get(workload, figure)
   table = reference.gain(figure, _PAPER_NAMES[workload])
   return table if rate is None else table[table["label_noise"] == rate]
 
@@ -268,4 +332,5 @@ def quote_gain(
 ) -> str:
   """Returns `quote` of the gain in the paper's workload that is most alike."""
   workload = nearest(workload)
-  return quote(figure, workload, paper_gain(figure, workload, rate), x)
+  table = paper_gain(figure, workload, rate)
+  return quote(_FIGURES.get(workload, figure), workload, table, x)

@@ -26,7 +26,7 @@ def gain_curves(ax: Axes, runs: pd.DataFrame) -> None:
 def pair_curves(ax: Axes, condition: findings.Condition) -> None:
   """Draws SAM at its best rho, and the base optimizer, against the size."""
   summary = claims.summary(condition.gains(), [findings.SIZE])
-  figures.pair_curves(ax, summary, condition.metric)
+  figures.pair_curves(ax, summary, condition.metric, base=condition.base)
 
 
 def measured_curves(

@@ -22,12 +22,20 @@ from studies import cells
 
 # Measured on 2 CPU cores. Beside its operations, a run needs this much for a
 # step, and this much for its records and TensorBoard; a cell needs this much to
-# compile for each device; convolutions in small images reach this fraction of
-# the speed of matrix products.
-STEP_SECONDS = 2e-5
+# compile for each device; small images, sequences and graphs reach this
+# fraction of the speed of matrix products.
+STEP_SECONDS = {"lstm": 3e-3, **dict.fromkeys(base.GRAPH_MODELS, 1.5e-3)}
+OTHER_STEP_SECONDS = 2e-5
 RUN_SECONDS = 0.02
-COMPILE_SECONDS = {False: 2.0, True: 15.0}
-CONVOLUTION_SPEED = 0.35
+COMPILE_SECONDS = {
+  **dict.fromkeys(base.CONVOLUTIONAL_MODELS, 15.0),
+  **dict.fromkeys((*base.TEXT_MODELS, "vit"), 10.0),
+  **dict.fromkeys(base.GRAPH_MODELS, 4.0),
+}
+OTHER_COMPILE_SECONDS = 2.0
+RELATIVE_SPEED = dict.fromkeys(
+  (*base.IMAGE_MODELS, "transformer", *base.GRAPH_MODELS), 0.35
+)
 
 
 @functools.cache
@@ -58,16 +66,19 @@ def estimate(cell: cells.Cell, dataset: Dataset) -> float:
   costs = forward.lower(variables, inputs).cost_analysis() or {}
   # Backward costs twice as much as forward; SAM does both twice.
   flops = costs.get("flops", 0.0) * 3 * (2 if c.optimizer == "sam" else 1)
-  speed = _flops_per_second()
-  if exp.is_convolutional:
-    speed *= CONVOLUTION_SPEED
+  if c.model == "lstm":
+    # The body of its loop over the words is counted once. What is outside is
+    # then counted too often, which makes up for products that are small.
+    flops *= exp.dataset.input_shape[0]
+  speed = _flops_per_second() * RELATIVE_SPEED.get(c.model, 1.0)
   parallel = min(exp.num_devices, len(runs))
   run_steps = len(runs) * exp.num_steps
-  seconds = run_steps * (flops / speed + STEP_SECONDS) / parallel
+  step_seconds = STEP_SECONDS.get(c.model, OTHER_STEP_SECONDS)
+  seconds = run_steps * (flops / speed + step_seconds) / parallel
   return (
     seconds
     + RUN_SECONDS * len(runs)
-    + COMPILE_SECONDS[exp.is_convolutional] * parallel
+    + COMPILE_SECONDS.get(c.model, OTHER_COMPILE_SECONDS) * parallel
   )
 
 

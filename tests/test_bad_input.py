@@ -354,6 +354,7 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     "must be '' with config.lazy_alpha=1.0",
   ),
   ("validation_fraction", 0.1, {"dataset": "imagenet2012"}, "must be 0"),
+  ("train_fraction", 0.5, {"dataset": "imagenet2012"}, "must be 1 with"),
   (
     "validation_fraction",
     0.1,

@@ -13,6 +13,7 @@ import pytest
 from configs import base
 import records
 from sam import masks
+from studies import findings
 from studies import frame
 import study as study_lib
 
@@ -32,6 +33,8 @@ def num_parameters(config):
   """Returns the size of a network, roughly that of a ResNet."""
   if config.model in base.CONVOLUTIONAL_MODELS:
     return 2700 * config.num_filters**2 * (config.blocks_per_stage or 2)
+  if base.is_read("hidden_size", config):
+    return 60 * config.hidden_size**2
   inputs, outputs = {"teacher_student": (100, 1), "mnist": (784, 10)}.get(
     config.dataset, (64, 10)
   )
@@ -239,9 +242,11 @@ def with_metrics(runs, name, sign):
     score = 0.5 + 0.01 * runs["seed"] + rng.normal(0, 1e-4, len(runs))
     score += np.where(is_base, 0, gains)
     columns[f"{metric}_accuracy"] = score.where(~is_loss)
+    columns[f"{metric}_average_precision"] = score.where(~is_loss)
+    columns[f"{metric}_score"] = score.where(~is_loss)
     columns[f"{metric}_loss"] = (1 - score).where(is_loss)
-  columns["chosen_validation_accuracy"] = columns["chosen_test_accuracy"]
-  columns["chosen_validation_loss"] = columns["chosen_test_loss"]
+  for kind in ("score", "accuracy", "average_precision", "loss"):
+    columns[f"chosen_validation_{kind}"] = columns[f"chosen_test_{kind}"]
   fit = 0.9 - sign * (0.2 * runs["sparsity"] + 10 * runs["weight_decay"])
   columns["final_train_accuracy"] = fit + rng.normal(0, 1e-4, len(runs))
   if name in MEASURED:
@@ -257,7 +262,11 @@ def test_cells_are_valid(name, preset):
     base.check(cell.config)
     num_seeds = len(cell.config.sweep.seed)
     if preset == "laptop":
-      generated = base.REGRESSION_DATASETS + base.BINARY_DATASETS
+      generated = (
+        *base.REGRESSION_DATASETS,
+        *base.BINARY_DATASETS,
+        *("hidden_markov", "lexicon", "motifs"),
+      )
       assert cell.config.dataset in ("digits", *generated)
       # Where nothing is chosen.
       is_fit = cell.config.dataset in ("matrix_factorization", "xor", "ball")
@@ -292,6 +301,53 @@ def test_claim_and_figure(name, preset, table):
       reasons = [r for r in records_ if r["metric"] == "final_train_accuracy"]
       assert bool(reasons) == (name in ("sparsity", "regularization"))
       assert all(reason["verdict"] == verdict for reason in reasons)
+
+
+@pytest.mark.parametrize("name", ["convergence", "regularization", "width"])
+def test_claims_of_each_workload_alone(name, table):
+  """As `--workload=` may choose it; together they are those of all of them."""
+  study = load(name)
+  results = with_metrics(table(name, "laptop"), name, 1)
+  texts = [claim["claim"] for claim in study.claim(results)]
+  alone = [study.claim(runs) for _, runs in results.groupby("workload")]
+  # A ViT is then compared with no ResNet.
+  found = {claim["claim"].split(" as that of")[0] for f in alone for claim in f}
+  assert found == {text.split(" as that of")[0] for text in texts}
+  for workload, runs in results.groupby("workload"):
+    if workload in ("mlp_digits", "vit_digits"):
+      assert study.figure(runs).axes
+
+
+@pytest.mark.parametrize(
+  ("of_vit", "of_resnet", "verdict"),
+  [(0, 1, "holds"), (1, 1, "does not hold"), (1, None, "does not hold")],
+)
+def test_vits_are_compared_with_resnets(table, of_vit, of_resnet, verdict):
+  """Their gains grow by so much; None: there is no ResNet to compare with."""
+  growth = {"vit_digits": of_vit - 0.1, "resnet_digits": of_resnet}
+  runs = table("regularization", "laptop")
+  runs = runs[runs["workload"].map(growth).notna()]
+  with_growth = with_metrics(runs, "width", runs["workload"].map(growth))
+  records_ = findings.claim_no_bias(with_growth)
+  assert [r["metric"] for r in records_] == [
+    "final_test_accuracy",
+    "best_test_accuracy",
+  ]
+  assert {r["verdict"] for r in records_} == {verdict}
+  text = "does not grow as that of ResNet-18 on digits"
+  assert (text in records_[0]["claim"]) == (of_resnet is not None)
+  assert "Figure 16c, ViT on CIFAR-10" in records_[0]["paper"]
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_tagging_is_compared_with_early_stopping(table, grows):
+  runs = table("regularization", "laptop")
+  runs = runs[runs["workload"] == "transformer_hmm"]
+  name = "width" if grows else "early_stopping"
+  first, *_ = load("regularization").claim(with_metrics(runs, name, 1))
+  assert first["metric"] == "final_test_accuracy against chosen_test_accuracy"
+  assert first["verdict"] == ("does not hold" if grows else "holds")
+  assert first["paper"].startswith("Figure 16b")
 
 
 def test_sparse_networks_have_the_weights_of_the_dense_one():

@@ -31,6 +31,27 @@ def test_digits_splits():
   assert (pixels.min(), pixels.max()) == (0, 1)
 
 
+def test_part_of_the_training_set():
+  """It is a part of the whole one, and validation digits are part of it."""
+
+  def load(**fields):
+    splits = data.load(helpers.config(dataset="digits", **fields)).splits
+    return {
+      name: {image.tobytes() for image in s.inputs}
+      for name, s in splits.items()
+    }
+
+  few = load(train_fraction=0.3, validation_fraction=0.25)
+  # Of the 1,437 that are no test digits; no two of these look the same.
+  sizes = {name: len(s) for name, s in few.items()}
+  assert sizes == {"train": 324, "validation": 107, "test": 360}
+  assert not few["train"] & few["validation"]
+  whole = load()
+  assert few["train"] | few["validation"] < whole["train"]
+  assert few["test"] == whole["test"]
+  assert few["train"] != load(train_fraction=0.3, data_seed=1)["train"]
+
+
 def test_test_digits_depend_on_the_data_seed_alone():
   def test_images(**fields):
     return data.load(helpers.config(**fields)).splits["test"].inputs
