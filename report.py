@@ -38,8 +38,8 @@ def parse_args() -> argparse.Namespace:
   )
   parser.add_argument(
     "--metric",
-    help="default: final_test_average_precision, final_test_accuracy or"
-    " final_test_loss, the first that a run has",
+    help="default: the first that a run has of "
+    + ", ".join(f"final_test_{name}" for name in records.SCORES),
   )
   parser.add_argument(
     "--choose_by",
