@@ -135,7 +135,7 @@ DIGITS_VIT = Grid(
 HMM_TRANSFORMER = Grid(
   "transformer_hmm",
   "final_test_accuracy",
-  hidden_sizes(8, 16, 32),
+  hidden_sizes(8, 16, 32, 64),
   {"rho": _SOME_RHO, "seed": (0, 1, 2)},
   {
     "data_seed": -1,
