@@ -11,9 +11,6 @@ before. Needs no TensorFlow.
 """
 
 import argparse
-import json
-import os
-import pathlib
 import statistics
 import time
 from typing import Any
@@ -21,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import step_time
+from benchmarks import outcome
 from configs import lstm_sst2
 from data import dataset as dataset_lib
 from data import text
@@ -102,10 +99,7 @@ def main() -> None:
   parser.add_argument("--repeats", type=int, default=3)
   args = parser.parse_args()
 
-  device = jax.devices()[0].device_kind
-  if jax.default_backend() == "cpu":
-    device = f"{os.cpu_count()} CPU cores ({step_time.processor()})"
-  print(f"{device}, jax {jax.__version__}")
+  print(f"{outcome.device()}, jax {jax.__version__}")
   print(
     f"{'SGD step':10} {'padded ms':>10} {'bucketed ms':>12}"
     f" {'ratio':>6}  (at least {MIN_RATIO})"
@@ -121,16 +115,12 @@ def main() -> None:
       flush=True,
     )
   record = {
-    "device": device,
-    "jax": jax.__version__,
     "repeats": args.repeats,
     "batch_size": lstm_sst2.get_config().batch_size,
     "padded_over_bucketed": rows,
   }
-  out = pathlib.Path(args.out)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  out.write_text(json.dumps(record, indent=2) + "\n")
-  print(f"written to {out}")
+  outcome.write(args.out, record)
+  print(f"written to {args.out}")
 
 
 if __name__ == "__main__":

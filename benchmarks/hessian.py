@@ -12,9 +12,6 @@ Repeats alternate between gradient and products; medians are compared.
 import argparse
 from collections.abc import Callable
 import functools
-import json
-import os
-import pathlib
 import resource
 import statistics
 import time
@@ -25,6 +22,7 @@ import jax
 import numpy as np
 import optax
 
+from benchmarks import outcome
 from benchmarks import step_time
 from models import mlp
 from models import resnet
@@ -143,10 +141,7 @@ def main() -> None:
   parser.add_argument("--examples", type=int, default=60_000, help="of the MLP")
   args = parser.parse_args()
 
-  device = jax.devices()[0].device_kind
-  if jax.default_backend() == "cpu":
-    device = f"{os.cpu_count()} CPU cores ({step_time.processor()})"
-  print(f"{device}, jax {jax.__version__}")
+  print(f"{outcome.device()}, jax {jax.__version__}")
 
   lenet = noise_objective(
     mlp.MLP(NUM_CLASSES, (300, 100)),
@@ -184,17 +179,13 @@ def main() -> None:
   )
 
   record = {
-    "device": device,
-    "jax": jax.__version__,
     "seconds": args.seconds,
     "repeats": args.repeats,
     "products_over_gradient": products,
     "largest_eigenvalue": row,
   }
-  out = pathlib.Path(args.out)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  out.write_text(json.dumps(record, indent=2) + "\n")
-  print(f"written to {out}")
+  outcome.write(args.out, record)
+  print(f"written to {args.out}")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,6 @@ alternate; medians are compared. Needs no TensorFlow.
 
 import argparse
 from collections.abc import Callable
-import json
-import os
-import pathlib
 import statistics
 import time
 from typing import Any
@@ -20,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import step_time
+from benchmarks import outcome
 from configs import ppo_breakout_short
 import data
 import experiment
@@ -109,10 +106,7 @@ def main() -> None:
       start = time.perf_counter()
       play()
       seconds[name].append(time.perf_counter() - start)
-  device = jax.devices()[0].device_kind
-  if jax.default_backend() == "cpu":
-    device = f"{os.cpu_count()} CPU cores ({step_time.processor()})"
-  print(f"{device}, jax {jax.__version__}")
+  print(f"{outcome.device()}, jax {jax.__version__}")
   print(f"{'':16} {'transitions/s':>14} {'of the games alone':>20}")
   size = adam.dataset.splits["train"].num_examples
   medians = {name: statistics.median(x) for name, x in seconds.items()}
@@ -138,8 +132,6 @@ def main() -> None:
     f" {found.high:.2f}, {found.n} games)"
   )
   record = {
-    "device": device,
-    "jax": jax.__version__,
     "repeats": args.repeats,
     "num_filters": adam.config.num_filters,
     "speed": rows,
@@ -150,10 +142,8 @@ def main() -> None:
       "games": found.n,
     },
   }
-  out = pathlib.Path(args.out)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  out.write_text(json.dumps(record, indent=2) + "\n")
-  print(f"written to {out}")
+  outcome.write(args.out, record)
+  print(f"written to {args.out}")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,6 @@ alternate between the two sides; medians are compared. Needs no TensorFlow.
 import argparse
 import contextlib
 import io
-import json
-import os
-import pathlib
-import platform
 import shutil
 import statistics
 import tempfile
@@ -28,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import outcome
 from configs import base
 from configs import xor
 import data
@@ -57,14 +54,6 @@ def random_images(shape: tuple[int, ...], size: int) -> dataset_lib.Dataset:
     num_classes=10,
     normalize=dataset_lib.image_normalizer((0.5,), (0.25,)),
   )
-
-
-def processor() -> str:
-  """Returns the name of the processor, where Linux tells it."""
-  cpuinfo = pathlib.Path("/proc/cpuinfo")
-  lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-  names = [x.split(":")[1].strip() for x in lines if x.startswith("model name")]
-  return names[0] if names else platform.processor()
 
 
 class Chunks:
@@ -274,10 +263,7 @@ def main() -> None:
     for f in filters
   ]
   common = {"weight_decay": 1e-4, "lr_scheduler": "constant"}
-  device = jax.devices()[0].device_kind
-  if not gpu:
-    device = f"{os.cpu_count()} CPU cores ({processor()})"
-  print(f"{device}, jax {jax.__version__}, batch 128")
+  print(f"{outcome.device()}, jax {jax.__version__}, batch 128")
 
   print(f"{'':20} {'SGD ms':>9} {'SAM ms':>9} {'ratio':>7}  (at most 2.0)")
   steps = []
@@ -309,18 +295,14 @@ def main() -> None:
   print(f"{row['model']:20} {numbers} {row['ratio']:7.3f}", flush=True)
 
   record = {
-    "device": device,
-    "jax": jax.__version__,
     "seconds": args.seconds,
     "repeats": args.repeats,
     "sam_over_sgd": steps,
     "loop_over_chunks": loops,
     "loop_over_scan": row,
   }
-  out = pathlib.Path(args.out)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  out.write_text(json.dumps(record, indent=2) + "\n")
-  print(f"written to {out}")
+  outcome.write(args.out, record)
+  print(f"written to {args.out}")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,8 @@ import tempfile
 import time
 from typing import Any
 
-import jax
-
 import backend
+from benchmarks import outcome
 from benchmarks import step_time
 from configs import base
 import experiment
@@ -128,7 +127,6 @@ MODELS: list[tuple[str, dict[str, Any]]] = [
 
 def modes(num_runs: int) -> list[dict[str, Any]]:
   """Times a step of a run of a sweep in both modes, and prints them."""
-  backend.set_up(float64=False, spread_runs=True)
   print(f"{'ms a run and step':18} {'vmap':>8} {'loop':>8} {'vmap/loop':>10}")
   rows = []
   for name, fields in MODELS:
@@ -170,22 +168,16 @@ def main() -> None:
   parser.add_argument("--num_runs", type=int, default=20, help="of both modes")
   args = parser.parse_args()
 
+  backend.set_up(float64=False, spread_runs=True)  # Before devices are named.
   record: dict[str, Any] = {"width": args.width}
-  out = pathlib.Path(args.out)
-  out.parent.mkdir(parents=True, exist_ok=True)
   parts = {
     "compared": lambda: compare(args.width),
     "modes": lambda: modes(args.num_runs),
   }
   for name, part in parts.items():
     record[name] = part()
-    out.write_text(json.dumps(record, indent=2) + "\n")
-  device = jax.devices()[0].device_kind
-  if device == "cpu":
-    device = f"{os.cpu_count()} CPU cores ({step_time.processor()})"
-  record |= {"device": device, "jax": jax.__version__}
-  out.write_text(json.dumps(record, indent=2) + "\n")
-  print(f"written to {out}")
+    outcome.write(args.out, record)
+  print(f"written to {args.out}")
 
 
 if __name__ == "__main__":
