@@ -22,6 +22,7 @@ import records
 from sam import masks
 from tests import helpers
 import train
+import trainer
 
 ROOT = pathlib.Path(__file__).parents[1]
 NUM_STEPS = 33
@@ -138,7 +139,7 @@ def test_stop_is_asked_before_anything_is_compiled(tmp_path, monkeypatch):
   def fail(*_):
     raise AssertionError("compiled")
 
-  monkeypatch.setattr(train, "compile_chunk", fail)
+  monkeypatch.setattr(trainer, "compile_chunk", fail)
   with pytest.raises(train.Stopped, match="stopped and saved at step 0"):
     _train(tmp_path, lambda: True)
   assert _steps(tmp_path) == [0]
