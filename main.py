@@ -21,10 +21,10 @@ from absl import logging
 import ml_collections
 from ml_collections import config_flags
 
-import backend
 from configs import base
-import stopping
-from stopping import fail
+from program import jax_setup
+from program import signals
+from program.cli import fail
 
 FLAGS = flags.FLAGS
 HELP = ("--help", "-help", "-h")
@@ -197,7 +197,7 @@ def overrides() -> dict[str, Any]:
 
 
 def set_up_jax(config: ml_collections.ConfigDict) -> None:
-  backend.set_up(
+  jax_setup.set_up(
     float64=config.dtype == "float64",
     deterministic=FLAGS.deterministic,
     spread_runs=bool(base.swept(config)) and config.devices_per_run <= 1,
@@ -232,7 +232,7 @@ def train(workdir: str | None) -> int:
     )
 
   writer = tensorboard_writer.create(workdir)
-  with stopping.StopSignal() as stop:
+  with signals.StopSignal() as stop:
     try:
       result = training.train_and_evaluate(
         config,
@@ -297,4 +297,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  stopping.run(lambda: app.run(main, flags_parser=parse_flags))
+  signals.run(lambda: app.run(main, flags_parser=parse_flags))

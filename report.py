@@ -13,9 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from program import cli
+from program import signals
+from program.cli import fail
 import records
-import stopping
-from stopping import fail
 from studies import claims
 from studies import frame as frame_lib
 from studies import labels
@@ -31,7 +32,7 @@ def warn(message: str) -> None:
 
 def parse_args() -> argparse.Namespace:
   """Returns folders, out, metric and choose_by."""
-  parser = stopping.Parser(__doc__)
+  parser = cli.Parser(__doc__)
   parser.add_argument("folders", nargs="+", help="run folders, as in runs/*")
   parser.add_argument(
     "--out", type=pathlib.Path, help="folder for results.csv and the figure"
@@ -277,4 +278,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  stopping.run(main)
+  signals.run(main)

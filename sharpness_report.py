@@ -18,11 +18,12 @@ from absl import logging
 import numpy as np
 import tqdm
 
-import backend
 from configs import base
+from program import cli
+from program import jax_setup
+from program import signals
+from program.cli import fail
 import records
-import stopping
-from stopping import fail
 from studies import figures
 import tensorboard_writer
 
@@ -41,7 +42,7 @@ PLACE = (
 
 
 def parse_args() -> argparse.Namespace:
-  parser = stopping.Parser(__doc__)
+  parser = cli.Parser(__doc__)
   parser.add_argument("--workdir", required=True, help="the run folder")
   parser.add_argument(
     "--checkpoint", default="latest", help="latest, best or a step"
@@ -100,7 +101,7 @@ def main() -> None:
 
 def report(args: argparse.Namespace) -> None:
   config = records.load_config(args.workdir)
-  backend.set_up(float64=config.dtype == "float64")
+  jax_setup.set_up(float64=config.dtype == "float64")
   import measures
   import trained
 
@@ -231,4 +232,4 @@ def draw(record: records.Record, folder: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  stopping.run(main)
+  signals.run(main)

@@ -27,13 +27,13 @@ import jax
 import pandas as pd
 import tqdm
 
-import backend
 from configs import base
 import data
 import experiment
+from program import jax_setup
+from program import signals
+from program.cli import fail
 import records
-import stopping
-from stopping import fail
 from studies import cells as cells_lib
 from studies import computed
 from studies import figures
@@ -145,7 +145,7 @@ class Work(abc.ABC):
     self,
     cells: Sequence[Any],
     workdir: pathlib.Path,
-    stop: stopping.StopSignal,
+    stop: signals.StopSignal,
   ):
     self._cells = cells
     self._workdir = workdir
@@ -246,7 +246,7 @@ class Training(Work):
     cells: Sequence[cells_lib.Cell],
     workdir: pathlib.Path,
     data_dir: str | None,
-    stop: stopping.StopSignal,
+    stop: signals.StopSignal,
   ):
     super().__init__(cells, workdir, stop)
     self._measure = getattr(study, "measure", None)
@@ -363,7 +363,7 @@ class Computing(Work):
     study: ModuleType,
     cells: Sequence[computed.Cell],
     workdir: pathlib.Path,
-    stop: stopping.StopSignal,
+    stop: signals.StopSignal,
   ):
     super().__init__(cells, workdir, stop)
     self._compute = study.compute
@@ -451,7 +451,7 @@ def run(
   cells = study.cells(preset)
   if workloads:
     cells = [cell for cell in cells if cell.labels["workload"] in workloads]
-  with stopping.StopSignal() as stop:
+  with signals.StopSignal() as stop:
     work: Work
     if hasattr(study, "compute"):
       work = Computing(study, cells, workdir, stop)
@@ -475,7 +475,7 @@ def main(argv: list[str]) -> None:
   workloads = choose_workloads(study.cells(FLAGS.preset), FLAGS.workload)
   name = "-".join([pathlib.Path(FLAGS.study).stem, FLAGS.preset, *workloads])
   workdir = pathlib.Path(FLAGS.workdir or f"runs/{name}")
-  backend.set_up(float64=False, spread_runs=True)
+  jax_setup.set_up(float64=False, spread_runs=True)
   try:
     code = run(
       study,
@@ -495,4 +495,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  stopping.run(lambda: app.run(main, flags_parser=parse_flags))
+  signals.run(lambda: app.run(main, flags_parser=parse_flags))

@@ -25,11 +25,11 @@ import tempfile
 import time
 from typing import Any
 
-import backend
 from benchmarks import outcome
 from benchmarks import step_time
 from configs import base
 import experiment
+from program import jax_setup
 import records
 import trainer as trainer_lib
 
@@ -168,7 +168,7 @@ def main() -> None:
   parser.add_argument("--num_runs", type=int, default=20, help="of both modes")
   args = parser.parse_args()
 
-  backend.set_up(float64=False, spread_runs=True)  # Before devices are named.
+  jax_setup.set_up(float64=False, spread_runs=True)  # Before devices are named.
   record: dict[str, Any] = {"width": args.width}
   parts = {
     "compared": lambda: compare(args.width),

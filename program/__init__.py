@@ -1,0 +1,1 @@
+"""How a process starts and stops: JAX's set-up, command lines, signals."""
