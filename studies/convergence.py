@@ -50,8 +50,8 @@ from studies import figures
 from studies import findings
 from studies import grids
 from studies import labels
-from studies import rates
 from studies import reference
+from theory import rates
 import trained
 
 PAPER = "Figure 6c and Theorem 6.6"

@@ -50,7 +50,7 @@ from studies import claims
 from studies import figures
 from studies import findings
 from studies import grids
-from studies import polylines
+from theory import polylines
 import trained
 
 PAPER = "Figures 2 and 3"

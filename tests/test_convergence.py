@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from studies import convergence
-from studies import rates
+from theory import rates
 import train
 import trained
 

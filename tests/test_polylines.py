@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from studies import polylines
+from theory import polylines
 
 
 def test_kinks_of_both_directions():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sharpness import objective as objective_lib
-from studies import rates
+from theory import rates
 
 EPOCHS = np.arange(0, 101, 5)
 
