@@ -17,7 +17,7 @@ from experiment import Experiment
 import games
 import losses
 import metrics as metrics_lib
-from records import Record
+from run_folder.records import Record
 
 PyTree = Any
 # (tree, experiment) -> the tree on the devices of the experiment.

@@ -19,7 +19,7 @@ from configs import base
 from experiment import Experiment
 from models import actor_critic
 from models import vit
-from records import Record
+from run_folder.records import Record
 
 PyTree = Any
 # (weights, frames [N, 21, 21, 64], key, step) -> actions, logarithms of their

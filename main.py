@@ -207,9 +207,9 @@ def set_up_jax(config: ml_collections.ConfigDict) -> None:
 def train(workdir: str | None) -> int:
   """Trains, or resumes; returns the exit code."""
   set_up_jax(FLAGS.config)
-  import progress
-  import records
-  import tensorboard_writer
+  from run_folder import progress
+  from run_folder import records
+  from run_folder import tensorboard
   import train as training
 
   config = FLAGS.config
@@ -227,11 +227,9 @@ def train(workdir: str | None) -> int:
 
   def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
     announce()
-    return tensorboard_writer.hooks(
-      writer, workdir, num_steps, profile=FLAGS.profile
-    )
+    return tensorboard.hooks(writer, workdir, num_steps, profile=FLAGS.profile)
 
-  writer = tensorboard_writer.create(workdir)
+  writer = tensorboard.create(workdir)
   with signals.StopSignal() as stop:
     try:
       result = training.train_and_evaluate(
@@ -262,7 +260,7 @@ def train(workdir: str | None) -> int:
 
 def evaluate(workdir: str | None) -> int:
   """Evaluates a checkpoint and prints the metrics of each run as JSON."""
-  import records
+  from run_folder import records
 
   if workdir is None:
     name = records.run_name(FLAGS.config, overrides())

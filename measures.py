@@ -16,7 +16,7 @@ import numpy as np
 
 from configs import base
 import experiment
-import records
+from run_folder import records
 from sharpness import lanczos
 from sharpness import landscape
 from sharpness import moments

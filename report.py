@@ -16,7 +16,7 @@ import pandas as pd
 from program import cli
 from program import signals
 from program.cli import fail
-import records
+from run_folder import records
 from studies import claims
 from studies import frame as frame_lib
 from studies import labels

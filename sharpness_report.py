@@ -23,9 +23,9 @@ from program import cli
 from program import jax_setup
 from program import signals
 from program.cli import fail
-import records
+from run_folder import records
+from run_folder import tensorboard
 from studies import figures
-import tensorboard_writer
 
 FILE = "sharpness.json"
 # What a record is about.
@@ -196,7 +196,7 @@ def show(found: records.Record, title: str, rho: float) -> None:
 def _write_scalars(
   found: records.Record, step: int, folder: pathlib.Path
 ) -> None:
-  writer = tensorboard_writer.create(str(folder))
+  writer = tensorboard.create(str(folder))
   if writer is not None:
     scalars = {f"minimum/{n}": value for n, value in _numbers(found).items()}
     writer.write_scalars(step, scalars)

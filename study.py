@@ -33,13 +33,13 @@ import experiment
 from program import jax_setup
 from program import signals
 from program.cli import fail
-import records
+from run_folder import records
+from run_folder import tensorboard
 from studies import cells as cells_lib
 from studies import computed
 from studies import figures
 from studies import frame
 from studies import timing
-import tensorboard_writer
 import train
 import trained
 
@@ -311,7 +311,7 @@ class Training(Work):
     def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
       return [lambda step: show(step / num_steps)]
 
-    writer = tensorboard_writer.create(str(folder))
+    writer = tensorboard.create(str(folder))
     with open(folder / "train.log", "a") as log:
       try:
         with contextlib.redirect_stdout(log):

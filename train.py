@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-import checkpoints
 from configs import base
 import data
 import evaluation
@@ -20,9 +19,10 @@ import experiment
 from experiment import Experiment
 import measures
 import ppo
-import progress
-import records
-import snapshots
+from run_folder import checkpoints
+from run_folder import progress
+from run_folder import records
+from run_folder import snapshots
 from state import abstract_weights
 from step import compile_chunk as compile_chunk
 from step import train_step as train_step

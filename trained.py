@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-import checkpoints
 from configs import base
 import data
 from data import dataset as dataset_lib
@@ -24,9 +23,10 @@ from experiment import Experiment
 import losses
 import models
 import ppo
-import records
+from run_folder import checkpoints
+from run_folder import records
+from run_folder import snapshots
 from sharpness import objective as objective_lib
-import snapshots
 import state as state_lib
 import trainer
 

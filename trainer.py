@@ -15,7 +15,7 @@ from data import pipeline
 import evaluation
 from experiment import Experiment
 import metrics as metrics_lib
-import records
+from run_folder import records
 import state as state_lib
 from step import compile_chunk
 

@@ -31,10 +31,10 @@ import data
 from data import dataset as dataset_lib
 import experiment
 import metrics
+from run_folder import tensorboard
 import sam
 import state as state_lib
 import step
-import tensorboard_writer
 import train
 
 MNIST_SHAPE, CIFAR_SHAPE, DIGITS_SHAPE = (28, 28, 1), (32, 32, 3), (8, 8, 1)
@@ -231,7 +231,7 @@ def _loop_seconds(
     clock[step] = time.perf_counter()
 
   folder = tempfile.mkdtemp()
-  writer = tensorboard_writer.create(folder)
+  writer = tensorboard.create(folder)
   try:
     with contextlib.redirect_stdout(io.StringIO()):
       train.train_experiment(exp, folder, writer, make_hooks=lambda _: [hook])

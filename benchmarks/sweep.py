@@ -30,7 +30,7 @@ from benchmarks import step_time
 from configs import base
 import experiment
 from program import jax_setup
-import records
+from run_folder import records
 import trainer as trainer_lib
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import special
 
 from configs import base
-import records
+from run_folder import records
 
 CONFIDENCE = 0.95
 # What only SAM reads: runs of the base optimizer belong to every value of it.

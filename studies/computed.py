@@ -10,7 +10,7 @@ import json
 import pathlib
 from typing import Any
 
-import records
+from run_folder import records
 
 RESULT = "computed.json"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from configs import base
-import records
+from run_folder import records
 
 # A row describes one run, so what lists the runs of a sweep is no column.
 FIELDS = {

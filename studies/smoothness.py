@@ -33,8 +33,8 @@ from matplotlib import figure as mpl_figure
 import numpy as np
 import pandas as pd
 
+from run_folder import snapshots
 from sharpness import smoothness
-import snapshots
 from studies import cells as cells_lib
 from studies import claims
 from studies import figures

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import checkpoints
-import records
+from run_folder import checkpoints
+from run_folder import records
 from tests import helpers
 
 

@@ -9,7 +9,7 @@ import pytest
 from configs import base
 import data
 import experiment
-import records
+from run_folder import records
 from tests import helpers
 import train
 import trainer as trainer_lib

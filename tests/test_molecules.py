@@ -5,7 +5,7 @@ import json
 import pytest
 
 from data import motifs
-import records
+from run_folder import records
 from tests import helpers
 import train
 import trained

@@ -12,7 +12,7 @@ from data import breakout
 import experiment
 import games
 import ppo
-import records
+from run_folder import records
 import state
 from tests import helpers
 import train

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from configs import base
-import records
+from run_folder import records
 from tests import helpers
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from configs import base
-import records
 import report
+from run_folder import records
 from studies import frame as frame_lib
 
 

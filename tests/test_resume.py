@@ -17,8 +17,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-import checkpoints
-import records
+from run_folder import checkpoints
+from run_folder import records
 from sam import masks
 from tests import helpers
 import train

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from configs import base
-import records
+from run_folder import records
 from sam import masks
 from studies import findings
 from studies import frame

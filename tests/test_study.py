@@ -6,7 +6,7 @@ import types
 import pandas as pd
 import pytest
 
-import records
+from run_folder import records
 from studies import cells
 from studies import claims
 from studies import computed

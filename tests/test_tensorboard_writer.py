@@ -5,8 +5,8 @@ from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.util import tensor_util
 
-import records
-import tensorboard_writer
+from run_folder import records
+from run_folder import tensorboard
 from tests import helpers
 import train
 
@@ -14,12 +14,12 @@ import train
 def test_events_hold_what_the_run_logged(tmp_path):
   c = helpers.config(num_neurons=(8,), num_epochs=2, log_every_steps=5)
   folder = str(tmp_path)
-  writer = tensorboard_writer.create(folder)
+  writer = tensorboard.create(folder)
   train.train_and_evaluate(
     c,
     folder,
     writer,
-    make_hooks=lambda num_steps: tensorboard_writer.hooks(
+    make_hooks=lambda num_steps: tensorboard.hooks(
       writer, folder, num_steps, profile=True
     ),
   )
@@ -52,7 +52,7 @@ def test_events_hold_what_the_run_logged(tmp_path):
 
 def test_a_failing_writer_does_not_lose_the_run(tmp_path, capfd):
   (tmp_path / "file").touch()
-  writer = tensorboard_writer.BackgroundWriter(str(tmp_path / "file" / "x"))
+  writer = tensorboard.BackgroundWriter(str(tmp_path / "file" / "x"))
   for step in range(3):
     writer.write_scalars(step, {"a": 1.0})
   writer.close()
@@ -60,7 +60,7 @@ def test_a_failing_writer_does_not_lose_the_run(tmp_path, capfd):
 
 
 def test_closing_at_once_writes_everything(tmp_path):
-  writer = tensorboard_writer.BackgroundWriter(str(tmp_path))
+  writer = tensorboard.BackgroundWriter(str(tmp_path))
   writer.write_scalars(7, {"a": 2.0})
   writer.close()  # Before the thread has opened the events file, perhaps.
   events = event_accumulator.EventAccumulator(str(tmp_path))
@@ -71,7 +71,7 @@ def test_closing_at_once_writes_everything(tmp_path):
 
 
 def test_runs_of_a_sweep_have_folders_of_their_own(tmp_path):
-  writer = tensorboard_writer.create(str(tmp_path))
+  writer = tensorboard.create(str(tmp_path))
   for rho in (0.0, 0.5):
     run = writer.for_run(f"rho={rho:g}")
     run.write_hparams({"rho": rho})

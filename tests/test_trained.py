@@ -15,7 +15,7 @@ from data.dataset import StreamSplit
 import experiment
 import losses
 import measures
-import records
+from run_folder import records
 import sharpness_report
 import state as state_lib
 from tests import helpers

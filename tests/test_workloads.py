@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-import records
+from run_folder import records
 from tests import tfds_fixtures
 import train
 

@@ -5,8 +5,8 @@ import time
 
 import tqdm
 
-import records
-from records import Record
+from run_folder import records
+from run_folder.records import Record
 
 
 class Progress:

@@ -11,7 +11,7 @@ from typing import Any
 import flax
 import numpy as np
 
-import checkpoints
+from run_folder import checkpoints
 
 PyTree = Any
 FOLDER = "snapshots"

@@ -1,0 +1,1 @@
+"""What a run leaves: files, checkpoints, snapshots, TensorBoard, progress."""
