@@ -13,13 +13,13 @@ from typing import Any
 
 import pandas as pd
 
+from analysis import captions
+from analysis import statistics
+from analysis import table as table_lib
 from program import cli
 from program import signals
 from program.cli import fail
 from run_folder import records
-from studies import claims
-from studies import frame as frame_lib
-from studies import labels
 
 SIZE = "num_unpruned_parameters"
 # These go with the size, and split no curve.
@@ -55,14 +55,14 @@ def read(folders: list[str]) -> pd.DataFrame:
   frames = []
   for folder in dict.fromkeys(folders):
     try:
-      frames.append(frame_lib.read_frame([folder]))
+      frames.append(table_lib.read_frame([folder]))
     except records.RunError as e:
       warn(f"skipped: {e}")
   if not frames:
     fail("no folder holds a finished run")
   runs = pd.concat(frames, ignore_index=True)
   repeated = runs.duplicated(
-    [name for name, field in frame_lib.FIELDS.items() if not field.cadence]
+    [name for name, field in table_lib.FIELDS.items() if not field.cadence]
   )
   if repeated.any():
     warn(f"left out: {repeated.sum()} runs that repeat another one")
@@ -87,7 +87,7 @@ def pick_metrics(
       metric = default
   if not metric:
     fail("no run finished with an evaluation on the test set")
-  validation = claims.validation_metric(metric)
+  validation = statistics.validation_metric(metric)
   of_metric = finished[finished[metric].notna()]
   if validation in known and of_metric[validation].notna().all():
     return metric, choose_by or validation
@@ -99,9 +99,9 @@ def differing(runs: pd.DataFrame) -> list[str]:
   sam = runs[runs["rho"] > 0]
   return [
     name
-    for name, field in frame_lib.FIELDS.items()
+    for name, field in table_lib.FIELDS.items()
     if not field.cadence
-    and (sam if name in claims.SAM_ONLY else runs)[name].nunique() > 1
+    and (sam if name in statistics.SAM_ONLY else runs)[name].nunique() > 1
   ]
 
 
@@ -121,9 +121,9 @@ def conditions(runs: pd.DataFrame, names: list[str]) -> list[str]:
 
 def print_table(title: str, frame: pd.DataFrame, metric: str) -> None:
   """Prints a frame, with the digits that the metric deserves."""
-  digits = 2 if claims.scale(metric) == 100 else 4
+  digits = 2 if statistics.scale(metric) == 100 else 4
   formats = {
-    name: "{:g}" if name in frame_lib.FIELDS else f"{{:.{digits}f}}"
+    name: "{:g}" if name in table_lib.FIELDS else f"{{:.{digits}f}}"
     for name in frame.select_dtypes("float").columns
   }
   text = frame.rename(columns={SIZE: "parameters"}).to_string(
@@ -137,7 +137,8 @@ def print_table(title: str, frame: pd.DataFrame, metric: str) -> None:
 def print_means(runs: pd.DataFrame, group: list[str], metric: str) -> None:
   """Prints mean, standard error and n of the metric over seeds."""
   runs = runs.assign(
-    value=claims.scale(metric) * runs[metric].where(runs.status == "finished"),
+    value=statistics.scale(metric)
+    * runs[metric].where(runs.status == "finished"),
     diverged=runs["status"] == "diverged",
   )
   means = runs.groupby([*group, "rho", "optimizer"]).agg(
@@ -148,7 +149,7 @@ def print_means(runs: pd.DataFrame, group: list[str], metric: str) -> None:
   )
   if not means["diverged"].any():
     del means["diverged"]
-  title = f"{labels.metric(metric)}, mean and standard error over n seeds"
+  title = f"{captions.metric(metric)}, mean and standard error over n seeds"
   print_table(title, means.reset_index(), metric)
 
 
@@ -156,14 +157,14 @@ def print_best_rho(
   runs: pd.DataFrame, group: list[str], choose_by: str
 ) -> None:
   """Prints the best rho of every size, and how it was chosen."""
-  chosen = claims.optimal_rho(runs, group, choose_by)
-  chosen[choose_by] *= claims.scale(choose_by)
+  chosen = statistics.optimal_rho(runs, group, choose_by)
+  chosen[choose_by] *= statistics.scale(choose_by)
   if "test" in choose_by:
     warn(
-      f"rho is chosen by {labels.words(choose_by)}, on the examples it is"
+      f"rho is chosen by {captions.words(choose_by)}, on the examples it is"
       " reported on; hold some out with config.validation_fraction"
     )
-  title = f"best rho, chosen by {labels.metric(choose_by)}"
+  title = f"best rho, chosen by {captions.metric(choose_by)}"
   print_table(title, chosen, choose_by)
 
 
@@ -171,10 +172,10 @@ def print_gains(
   runs: pd.DataFrame, group: list[str], metric: str, choose_by: str
 ) -> pd.DataFrame:
   """Prints and returns the summary of what SAM gains."""
-  gains = claims.gains(runs, group, metric, choose_by)
-  summary = claims.summary(gains, group)
+  gains = statistics.gains(runs, group, metric, choose_by)
+  summary = statistics.summary(gains, group)
   bases = "/".join(sorted(runs["base_optimizer"].unique()))
-  title = f"{labels.gain(metric)}, SAM over {bases}, paired by seed"
+  title = f"{captions.gain(metric)}, SAM over {bases}, paired by seed"
   shown = [*group, "rho", "n", "base", "sam", "mean", "stderr", "low", "high"]
   if summary.empty:
     print("\nno gain: no seed finished with both SAM and its base optimizer")
@@ -194,7 +195,7 @@ def draw(
   folder: pathlib.Path,
 ) -> None:
   """Draws the gain against the size and, by condition, the metric by rho."""
-  from studies import figures  # Takes a second.
+  from analysis import figures  # Takes a second.
 
   sam = runs[runs["rho"] > 0]
   summary = summary.assign(
@@ -210,11 +211,11 @@ def draw(
   if x:
     figures.gain_curves(axes[0], summary, metric, x, by)
     if by:
-      figures.legend(axes[0], labels.words(by))
+      figures.legend(axes[0], captions.words(by))
   for ax, case in zip(axes[bool(x) :], cases, strict=True):
     part = runs
     for name, value in case.items():
-      shared = (part["rho"] == 0) & (name in claims.SAM_ONLY)
+      shared = (part["rho"] == 0) & (name in statistics.SAM_ONLY)
       part = part[(part[name] == value) | shared]
     figures.rho_curves(ax, part, metric, SIZE)
     figures.legend(ax, "parameters")
@@ -231,7 +232,7 @@ def _gain_axes(
   if summary.groupby("condition")[SIZE].nunique().max() > 1:
     by = names[0] if len(names) == 1 else "condition"
     return SIZE, by if names else None
-  if len(names) == 1 and frame_lib.FIELDS[names[0]].kind in (int, float):
+  if len(names) == 1 and table_lib.FIELDS[names[0]].kind in (int, float):
     return (names[0] if len(summary) > 1 else None), None
   return None, None
 
@@ -246,7 +247,7 @@ def _cases(runs: pd.DataFrame, names: list[str]) -> list[dict[Any, Any]]:
 def _title(case: dict[Any, Any]) -> str:
   """Returns a combination of values in words."""
   return ", ".join(
-    f"{labels.words(name)} {labels.value(value)}"
+    f"{captions.words(name)} {captions.value(value)}"
     for name, value in case.items()
   )
 
@@ -270,7 +271,7 @@ def main() -> None:
   if args.out:
     try:
       args.out.mkdir(parents=True, exist_ok=True)
-      frame_lib.write_csv(runs, args.out / "results.csv")
+      table_lib.write_csv(runs, args.out / "results.csv")
       draw(runs, summary, names, metric, args.out)
     except OSError as e:
       fail(f"--out={args.out}: cannot be written ({e})")

@@ -18,6 +18,7 @@ from absl import logging
 import numpy as np
 import tqdm
 
+from analysis import figures
 from configs import base
 from program import cli
 from program import jax_setup
@@ -25,7 +26,6 @@ from program import signals
 from program.cli import fail
 from run_folder import records
 from run_folder import tensorboard
-from studies import figures
 
 FILE = "sharpness.json"
 # What a record is about.

@@ -27,6 +27,8 @@ import jax
 import pandas as pd
 import tqdm
 
+from analysis import figures
+from analysis import table as table_lib
 from configs import base
 import data
 import experiment
@@ -37,8 +39,6 @@ from run_folder import records
 from run_folder import tensorboard
 from studies import cells as cells_lib
 from studies import computed
-from studies import figures
-from studies import frame
 from studies import timing
 import train
 import trained
@@ -346,7 +346,7 @@ class Training(Work):
 
   def _rows(self, cell: cells_lib.Cell) -> pd.DataFrame:
     folder = self.folder(cell)
-    table = frame.read_frame([folder])
+    table = table_lib.read_frame([folder])
     if self._measure is not None:
       measured = pd.DataFrame(_measured(folder) or [{"run": ""}])
       clash = set(measured) & set(table) - {"run"}
@@ -412,7 +412,7 @@ def conclude(
   """Writes the table, the figure and the claims, and prints the claims."""
   # Curves are only drawn.
   curves = [n for n in results if results[n].map(type).eq(list).any()]
-  frame.write_csv(results.drop(columns=curves), workdir / "results.csv")
+  table_lib.write_csv(results.drop(columns=curves), workdir / "results.csv")
   claims = study.claim(results)
   records.write_json(
     workdir / "claim.json",

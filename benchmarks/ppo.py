@@ -17,13 +17,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from analysis import statistics as sam_statistics
 from benchmarks import outcome
 from configs import ppo_breakout_short
 import data
 import experiment
 import games
 import ppo
-from studies import claims
 
 RANDOM_GAMES = 200
 Play = Callable[[], Any]
@@ -124,7 +124,7 @@ def main() -> None:
       f"{row['what']:16} {row['transitions_per_second']:14,.0f}"
       f" {row['of_the_games_alone']:20.2f}"
     )
-  found = claims.jackknife(
+  found = sam_statistics.jackknife(
     lambda x: float(np.mean(x)), random_scores(adam), "mean score"
   )
   print(

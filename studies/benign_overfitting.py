@@ -46,13 +46,13 @@ from matplotlib.axes import Axes
 import numpy as np
 import pandas as pd
 
+from analysis import captions
+from analysis import figures
+from analysis import maps
+from analysis import statistics
 from configs import signal_noise as workload
-from studies import claims
 from studies import computed
-from studies import figures
 from studies import findings
-from studies import labels
-from studies import maps
 from theory import signal_noise as theory
 
 PAPER = "Chen et al. (2023), Figure 2"
@@ -302,18 +302,18 @@ def _record(
   text: str,
   metric: str,
   paper: str,
-  estimate: claims.Estimate,
+  estimate: statistics.Estimate,
   **limits: float,
 ) -> findings.Record:
-  verdict = claims.verdict(estimate, **limits)
-  return claims.claim_record(text, metric, paper, estimate, verdict)
+  verdict = statistics.verdict(estimate, **limits)
+  return statistics.claim_record(text, metric, paper, estimate, verdict)
 
 
 def _larger(
   text: str, paper: str, areas_a: pd.DataFrame, areas_b: pd.DataFrame
 ) -> findings.Record:
   """Returns the record of the claim that a's region is larger than b's."""
-  estimate = claims.difference(
+  estimate = statistics.difference(
     areas_a,
     areas_b,
     "area",
@@ -322,13 +322,13 @@ def _larger(
   return _record(text, "benign area", paper, estimate, above=0)
 
 
-def _not_contained(runs: pd.DataFrame) -> claims.Estimate:
+def _not_contained(runs: pd.DataFrame) -> statistics.Estimate:
   """Returns which share of GD's benign region is not in that of SAM."""
   keys = ["num_dimensions", "signal_norm", "seed"]
   errors = runs.pivot(index=keys, columns="method", values="test_error")
   benign = errors[errors[GD] < BENIGN]
   outside = benign.assign(outside=1.0 * (benign[SAM] >= BENIGN)).reset_index()
-  return claims.mean(
+  return statistics.mean(
     outside, "outside", "share of GD's benign grid where SAM is not, over seeds"
   )
 
@@ -340,15 +340,15 @@ def _fits(text: str, runs: pd.DataFrame) -> findings.Record:
     f"{text}: at most {TRAINING_LOSS:g}",
     "training loss",
     "all below 0.05",
-    claims.mean(worst, "train_loss", "largest of a seed, mean over seeds"),
+    statistics.mean(worst, "train_loss", "largest of a seed, mean over seeds"),
     at_most=TRAINING_LOSS,
   )
 
 
-def _exponent(runs: pd.DataFrame, method: str) -> claims.Estimate:
+def _exponent(runs: pd.DataFrame, method: str) -> statistics.Estimate:
   """Returns the exponent of d to which a method's border is proportional."""
   found = borders(runs[runs["method"] == method])
-  return claims.slope(
+  return statistics.slope(
     found,
     "num_dimensions",
     "log2_border",
@@ -383,7 +383,7 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       "it grows with tau, from 0.03 to 0.3",
       "benign area",
       "not reported",
-      claims.slope(
+      statistics.slope(
         tuned,
         "tau",
         "area",
@@ -485,7 +485,7 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       f" activates, before the first step: at least {SWITCHED_OFF:g}",
       "share switched off",
       "all (lemma behind Theorem 4.1)",
-      claims.mean(off, "switched_off"),
+      statistics.mean(off, "switched_off"),
       above=SWITCHED_OFF,
     )
   )
@@ -503,7 +503,7 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       "SAM learns more of the signal relative to the noise than GD does",
       "gamma / rho",
       "Theorem 4.1",
-      claims.difference(
+      statistics.difference(
         of_method[SAM],
         of_method[GD],
         "ratio",
@@ -565,7 +565,7 @@ def _draw_map(ax: Axes, runs: pd.DataFrame, constant: float, bar: bool) -> None:
     path_effects=[patheffects.withStroke(linewidth=3, foreground="0.3")],
   )
   ax.set_ylim(norms.min(), norms.max())
-  ax.set_xticks(_TICKS, [labels.number(x) for x in _TICKS])
+  ax.set_xticks(_TICKS, [captions.number(x) for x in _TICKS])
   ax.set_xlabel("dimension d")
   ax.set_ylabel("norm of the signal")
 

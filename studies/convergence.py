@@ -43,13 +43,13 @@ import ml_collections
 import numpy as np
 import pandas as pd
 
+from analysis import captions
+from analysis import figures
+from analysis import statistics
 from sharpness.objective import Objective
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
-from studies import labels
 from studies import reference
 from theory import rates
 import trained
@@ -244,12 +244,14 @@ def _straight(
 ) -> list[findings.Record]:
   """Returns the records of the claims that the loss falls along a line."""
   words = f"straightness, over seeds; a line if above {STRAIGHT}"
-  ratio = claims.mean(runs, "straightness", words)
-  fit = claims.mean(runs, "line_over_power", "difference of R^2, over seeds")
+  ratio = statistics.mean(runs, "straightness", words)
+  fit = statistics.mean(
+    runs, "line_over_power", "difference of R^2, over seeds"
+  )
   text = f"{title}: the loss falls along a line"
-  verdict = claims.verdict(ratio, above=STRAIGHT)
+  verdict = statistics.verdict(ratio, above=STRAIGHT)
   return [
-    claims.claim_record(text, METRIC, paper, ratio, verdict),
+    statistics.claim_record(text, METRIC, paper, ratio, verdict),
     findings.positive(
       f"{title}: after the first fifth of the epochs it is rather a line than a"
       " power of the epoch",
@@ -271,13 +273,13 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       continue
     paper = _quote(runs["workload"].iloc[0])
     text = f"{title}: the rate grows with the number of parameters"
-    slope = claims.slope(runs, findings.SIZE, "rate")
+    slope = statistics.slope(runs, findings.SIZE, "rate")
     records.append(findings.positive(text, METRIC, paper, slope))
     records += _straight(f"{title}, the largest", _largest(runs), paper)
   if set(FEW.values()) <= set(networks):
     squared, entropy = (_largest(networks[title]) for title in FEW.values())
     words = "difference of straightness, paired over seeds"
-    straighter = claims.difference(squared, entropy, "straightness", words)
+    straighter = statistics.difference(squared, entropy, "straightness", words)
     records.append(
       findings.positive(
         f"why: on {NUM_FEW} digits the line of the squared error, which has a"
@@ -301,13 +303,13 @@ def _claim_factorization(results: pd.DataFrame) -> list[findings.Record]:
       f"{TITLE}: the loss of rank 10 falls faster than that of rank 4",
       METRIC,
       paper,
-      claims.difference(ten, four, "rate", words),
+      statistics.difference(ten, four, "rate", words),
     ),
     findings.positive(
       f"{TITLE}: and faster than that of rank 4 above its floor",
       METRIC,
       no_paper,
-      claims.difference(ten, above_floor, "rate", words),
+      statistics.difference(ten, above_floor, "rate", words),
     ),
     *_straight(f"{TITLE}, rank 10", ten, paper),
     _claim_bound(ten),
@@ -316,7 +318,7 @@ def _claim_factorization(results: pd.DataFrame) -> list[findings.Record]:
       " SGD's",
       METRIC,
       no_paper,
-      claims.difference(sam, sgd, "rate", words),
+      statistics.difference(sam, sgd, "rate", words),
     ),
   ]
 
@@ -338,7 +340,7 @@ def _claim_bound(runs: pd.DataFrame) -> findings.Record:
     " an epoch)",
     METRIC,
     "Theorems 6.6 and H.3",
-    claims.mean(runs, "bound_margin", words),
+    statistics.mean(runs, "bound_margin", words),
   )
 
 
@@ -351,7 +353,7 @@ def _quote(workload: str) -> str:
   table = reference.load("6c", _NAMES[findings.nearest(workload)])
   final = table[table["metric"] == "final_train_loss"]
   values = ", ".join(f"{x:.2g}" for x in final["value"])
-  sizes = ", ".join(labels.number(n) for n in final[findings.SIZE])
+  sizes = ", ".join(captions.number(n) for n in final[findings.SIZE])
   return f"Figure 6c: final loss {values} with {sizes} parameters"
 
 
@@ -410,7 +412,7 @@ def _draw_paper(ax: Axes, runs: pd.DataFrame) -> None:
   colors = {line.get_label(): line.get_color() for line in ax.lines}
   epochs = runs["epochs"].iloc[0]
   for size, part in table.groupby(findings.SIZE):
-    label = labels.number(size)
+    label = captions.number(size)
     if workload == FACTORIZATION:
       label = f"rank {part['size'].iloc[0]}"
     losses = part["value"].sort_values(ascending=False).to_numpy()

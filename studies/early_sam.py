@@ -23,12 +23,12 @@ from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
 import pandas as pd
 
+from analysis import captions
+from analysis import figures
+from analysis import statistics
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
-from studies import labels
 
 PAPER = "Chen et al. (2023), switching SAM on"
 CLAIM = "early steps of SAM gain more than as many late ones"
@@ -136,14 +136,14 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       ]
       at = "" if share is None else f", {share} % of the steps"
       text = f"{title}{at}: SAM first gains more than SAM last"
-      difference = claims.difference(*sides)
+      difference = statistics.difference(*sides)
       records.append(findings.positive(text, metric, theorem, difference))
     records.append(
       findings.positive(
         f"{title}: SAM last gains more the earlier it starts",
         metric,
         "ImageNet, by words: the earlier, the larger the benefit",
-        claims.slope(
+        statistics.slope(
           last,
           SHARE,
           statistic="slope of the gain for each doubling of the share of steps",
@@ -164,7 +164,7 @@ def _fit_at_end(condition: findings.Condition) -> findings.Record:
     " labels, wrong ones too, than SAM last leaves",
     f"{findings.FIT} at the end",
     "not reported",
-    claims.difference(
+    statistics.difference(
       first, last, "sam", "difference of the accuracies, paired over seeds"
     ),
   )
@@ -186,7 +186,7 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
 def _draw(ax: Axes, table: pd.DataFrame, metric: str) -> None:
   """Draws the gain of each window against its share, and that of all steps."""
   ax.axhline(0, color="0.5", linewidth=0.8, zorder=1)
-  summary = claims.summary(table, ["window", SHARE])
+  summary = statistics.summary(table, ["window", SHARE])
   for window, color in zip(
     ("first", "last", "always"), figures.CATEGORIES, strict=False
   ):
@@ -194,4 +194,4 @@ def _draw(ax: Axes, table: pd.DataFrame, metric: str) -> None:
     figures.curve(ax, part[SHARE], part["mean"], part["stderr"], window, color)
   ax.set_xticks(sorted(summary[SHARE]))
   ax.set_xlabel("share of the steps (%)")
-  ax.set_ylabel(labels.gain(metric))
+  ax.set_ylabel(captions.gain(metric))

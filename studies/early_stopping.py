@@ -15,8 +15,8 @@ label noise. `stopping_epoch.py` says what is compared.
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
+from analysis import figures
 from studies import cells as cells_lib
-from studies import figures
 from studies import findings
 from studies import grids
 from studies import stopping_epoch

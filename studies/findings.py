@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from studies import claims
-from studies import labels
+from analysis import captions
+from analysis import statistics
 from studies import reference
 
 Record = dict[str, Any]
@@ -159,17 +159,17 @@ def choose_by(runs: pd.DataFrame, metric: str) -> str:
   Without a validation split it is the metric itself.
   """
   held_out = (runs["validation_fraction"] > 0).all()
-  return claims.validation_metric(metric) if held_out else metric
+  return statistics.validation_metric(metric) if held_out else metric
 
 
 def gains(
   runs: pd.DataFrame, group: Sequence[str], metric: str
 ) -> pd.DataFrame:
-  """Returns `claims.gains` with rho chosen by `choose_by`."""
+  """Returns `statistics.gains` with rho chosen by `choose_by`."""
   chosen_by = choose_by(runs, metric)
   # Few columns, since pandas is slow with many.
   columns = [*group, "seed", "rho", "status", metric, chosen_by]
-  return claims.gains(
+  return statistics.gains(
     runs[list(dict.fromkeys(columns))], group, metric, chosen_by
   )
 
@@ -181,19 +181,19 @@ def less(gains: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
 
 
 def positive(
-  text: str, metric: str, paper: str, estimate: claims.Estimate
+  text: str, metric: str, paper: str, estimate: statistics.Estimate
 ) -> Record:
   """Returns the record of a claim that a statistic is positive."""
-  verdict = claims.verdict(estimate, above=0)
-  return claims.claim_record(text, metric, paper, estimate, verdict)
+  verdict = statistics.verdict(estimate, above=0)
+  return statistics.claim_record(text, metric, paper, estimate, verdict)
 
 
 def negative(
-  text: str, metric: str, paper: str, estimate: claims.Estimate
+  text: str, metric: str, paper: str, estimate: statistics.Estimate
 ) -> Record:
   """Returns the record of a claim that a statistic is negative, or 0."""
-  verdict = claims.verdict(estimate, at_most=0)
-  return claims.claim_record(text, metric, paper, estimate, verdict)
+  verdict = statistics.verdict(estimate, at_most=0)
+  return statistics.claim_record(text, metric, paper, estimate, verdict)
 
 
 def sgd_fits_less(
@@ -210,7 +210,7 @@ def sgd_fits_less(
   """
   sides = (gains.assign(gain=gains["base"]) for gains in (some, others))
   more = dataclasses.replace(
-    claims.difference(*sides),
+    statistics.difference(*sides),
     statistic="difference of SGD's accuracy, paired over seeds",
   )
   return negative(text, FIT, "not reported", more)
@@ -220,8 +220,8 @@ def grows(
   title: str, metric: str, paper: str, gains: pd.DataFrame, x: str = SIZE
 ) -> Record:
   """Returns the record of the claim that the gain grows with `x`."""
-  text = f"{title}: the gain grows with the {labels.words(x)}"
-  return positive(text, metric, paper, claims.slope(gains, x))
+  text = f"{title}: the gain grows with the {captions.words(x)}"
+  return positive(text, metric, paper, statistics.slope(gains, x))
 
 
 def claim_growth(results: pd.DataFrame, figure: str) -> list[Record]:
@@ -276,14 +276,14 @@ def does_not_grow(
     having: those with which they are compared; see `NO_GROWTH`. None: they must
       not grow at all.
   """
-  estimate = claims.slope(without, SIZE)
+  estimate = statistics.slope(without, SIZE)
   margin = 0.0
   if having is not None:
-    margin = NO_GROWTH * max(0.0, claims.slope(having, SIZE).value)
-  verdict = claims.verdict(estimate, at_most=margin)
+    margin = NO_GROWTH * max(0.0, statistics.slope(having, SIZE).value)
+  verdict = statistics.verdict(estimate, at_most=margin)
   statistic = f"{estimate.statistic}; none if at most {margin:.2g}"
   estimate = dataclasses.replace(estimate, statistic=statistic)
-  return claims.claim_record(text, metric, paper, estimate, verdict)
+  return statistics.claim_record(text, metric, paper, estimate, verdict)
 
 
 def is_papers(workload: str) -> bool:
@@ -318,11 +318,11 @@ def quote(
   table = table.sort_values(x)
   values, sizes = table["mean"].to_numpy(), table[x].to_numpy(float)
   ends = " to ".join(
-    f"{values[i]:.3g} at {labels.number(sizes[i])}" for i in (0, -1)
+    f"{values[i]:.3g} at {captions.number(sizes[i])}" for i in (0, -1)
   )
   text = f"Figure {figure}, {TITLES[workload]}: gain {ends}"
   if x != SIZE:
-    return f"{text} {labels.words(x)}"
+    return f"{text} {captions.words(x)}"
   slope = np.polyfit(np.log2(sizes), values, 1)[0]
   return f"{text} parameters, slope {slope:.2g} for each doubling"
 

@@ -41,11 +41,11 @@ from matplotlib.axes import Axes
 import numpy as np
 import pandas as pd
 
+from analysis import figures
+from analysis import statistics
 from configs import xor
 import measures
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
 from theory import flattest
@@ -347,16 +347,16 @@ class _Table:
 
   def accuracy(self, shape: str, generalizes: bool) -> findings.Record:
     """Returns the claim that a row generalizes, or that it does not."""
-    mean = claims.mean(
+    mean = statistics.mean(
       self.of(shape), "accuracy", "mean test accuracy in %, over seeds"
     )
     if generalizes:
       text = f"above {GENERALIZES:g} %"
-      verdict = claims.verdict(mean, above=GENERALIZES)
+      verdict = statistics.verdict(mean, above=GENERALIZES)
     else:
       text = f"at most {FAILS:g} %"
-      verdict = claims.verdict(mean, at_most=FAILS)
-    return claims.claim_record(
+      verdict = statistics.verdict(mean, at_most=FAILS)
+    return statistics.claim_record(
       f"{_words(shape)}: final test accuracy {text}",
       METRIC,
       _figure_of(shape),
@@ -368,18 +368,18 @@ class _Table:
     """Returns the claim that the trace is near the least that is known."""
     least = known_minimum(shape)
     runs = self.of(shape)
-    ratio = claims.mean(
+    ratio = statistics.mean(
       runs.assign(ratio=runs["trace"] / least),
       "ratio",
       f"mean of the trace over {least:.4g}, over seeds",
     )
     paper = f"{_figure_of(shape)}: approached"
-    return claims.claim_record(
+    return statistics.claim_record(
       f"{_words(shape)}: trace at most {NEAR:g} times the flattest known",
       "trace",
       OURS if _figure_of(shape) == OURS else paper,
       ratio,
-      claims.verdict(ratio, at_most=NEAR),
+      statistics.verdict(ratio, at_most=NEAR),
     )
 
   def lower(
@@ -391,12 +391,12 @@ class _Table:
       runs.assign(log=np.log(runs[column]))
       for runs in (self.of(one), self.of(other))
     )
-    gap = claims.difference(low, high, "log", statistic)
+    gap = statistics.difference(low, high, "log", statistic)
     return findings.negative(text, column, paper, gap)
 
   def more_accurate(self, text: str, one: str, other: str) -> findings.Record:
     """Returns the claim that a row has a higher test accuracy than another."""
-    gap = claims.difference(
+    gap = statistics.difference(
       self.of(one),
       self.of(other),
       "accuracy",
@@ -419,7 +419,7 @@ class _Table:
     runs = self.of(shape)
     scores = np.array(runs["scores"].tolist())
     early = scores[:, : scores.shape[1] // 4].max(1)
-    gap = claims.mean(
+    gap = statistics.mean(
       runs.assign(gap=100 * (scores[:, -1] - early)),
       "gap",
       "final test accuracy minus the highest of the first quarter, in points,"

@@ -25,11 +25,11 @@ from matplotlib.axes import Axes
 import numpy as np
 import pandas as pd
 
+from analysis import figures
+from analysis import statistics
 import measures
 from sharpness import moments
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
 from studies import reference
@@ -138,19 +138,21 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       percent = "decrease in % of SGD's, paired, mean over sizes"
       rank = "Spearman correlation, mean over sizes"
       text = f"{c.title}: {sam} has a smaller {name} than SGD"
-      estimate = claims.mean(table, "percent", percent)
+      estimate = statistics.mean(table, "percent", percent)
       records.append(findings.positive(text, name, paper, estimate))
       text = f"{c.title}: {name} falls with rho"
-      estimate = claims.mean(table, "rank", rank)
+      estimate = statistics.mean(table, "rank", rank)
       records.append(findings.negative(text, name, paper, estimate))
     paper = "not in the paper"
     slope = f"slope for each doubling of {SIZE}, log2 of"
     for name, table in tables.items():
       text = f"{c.title}: {name} with {sam} falls with size"
-      estimate = claims.slope(table, SIZE, "log2_sam", f"{slope} {name}")
+      estimate = statistics.slope(table, SIZE, "log2_sam", f"{slope} {name}")
       records.append(findings.negative(text, name, paper, estimate))
       text = f"{c.title}: {sam} divides {name} by more in a larger network"
-      estimate = claims.slope(table, SIZE, "log2_ratio", f"{slope} the ratio")
+      estimate = statistics.slope(
+        table, SIZE, "log2_ratio", f"{slope} the ratio"
+      )
       records.append(findings.positive(text, name, paper, estimate))
     records += _preconditions(c)
   return records
@@ -168,14 +170,16 @@ def _preconditions(condition: findings.Condition) -> list[findings.Record]:
     ("ends near zero", "loss", LOSS, "largest of all sizes and rho"),
     ("is the same for all rho", "ratio", FACTOR, "largest over smallest"),
   ):
-    estimate = claims.mean(table, y, f"{statistic}; is so if at most {limit}")
+    estimate = statistics.mean(
+      table, y, f"{statistic}; is so if at most {limit}"
+    )
     records.append(
-      claims.claim_record(
+      statistics.claim_record(
         f"{condition.title}: precondition: the training loss {text}",
         "training_loss",
         "near zero",
         estimate,
-        claims.verdict(estimate, at_most=limit),
+        statistics.verdict(estimate, at_most=limit),
       )
     )
   return records

@@ -16,9 +16,9 @@ from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
 import pandas as pd
 
+from analysis import figures
+from analysis import statistics
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
 from studies import panels
@@ -71,7 +71,7 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
         f"{main.title}, {at['shape'].iloc[0]}: SAM gains",
         metric,
         paper,
-        claims.mean_gain(findings.gains(at, [findings.SIZE], metric)),
+        statistics.mean_gain(findings.gains(at, [findings.SIZE], metric)),
       )
     )
   lowest = min(conditions, key=lambda c: c.label_noise)
@@ -81,7 +81,9 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       f" {findings.noise(lowest.label_noise)}",
       main.metric,
       f"{paper}. {_quote(lowest.label_noise)}",
-      claims.slope(findings.less(main.gains(), lowest.gains()), findings.SIZE),
+      statistics.slope(
+        findings.less(main.gains(), lowest.gains()), findings.SIZE
+      ),
     )
   )
   return records
@@ -105,7 +107,7 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   _mark_gain(left, main)
   groups = ["label_noise", findings.SIZE]
   gains = findings.gains(results, groups, main.metric)
-  summary = claims.summary(gains, groups)
+  summary = statistics.summary(gains, groups)
   summary["percent"] = 100 * summary["label_noise"]
   figures.gain_curves(right, summary, main.metric, by="percent")
   if findings.is_papers(main.workload):

@@ -27,10 +27,10 @@ import jax.numpy as jnp
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
+from analysis import figures
+from analysis import statistics
 from sharpness import linearized
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
 from studies import panels
@@ -99,7 +99,7 @@ def tuned(condition: findings.Condition) -> pd.DataFrame:
   """Returns the runs at the best learning rate of each alpha and rho."""
   runs = condition.runs
   by = findings.choose_by(runs, condition.metric)
-  best = claims.choose(runs, [ALPHA, "rho"], "learning_rate", by)
+  best = statistics.choose(runs, [ALPHA, "rho"], "learning_rate", by)
   return runs.merge(best[[ALPHA, "rho", "learning_rate"]])
 
 
@@ -117,61 +117,61 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
     chosen = runs[(runs[ALPHA] == alpha) & runs["rho"].isin((0.0, *rhos))]
     return findings.gains(chosen, [ALPHA], metric)
 
-  not_worse = claims.mean_gain(gains(first, *rhos))
+  not_worse = statistics.mean_gain(gains(first, *rhos))
   unstable = sgd.assign(unstable=1 - sgd[STABILITY])
-  near = claims.mean(unstable, "unstable", "1 - stability, mean over seeds")
-  linear = claims.mean(sgd, DISTANCE)
+  near = statistics.mean(unstable, "unstable", "1 - stability, mean over seeds")
+  linear = statistics.mean(sgd, DISTANCE)
   return [
     findings.negative(
       f"{at_last}: SAM at its best rho is worse than SGD",
       metric,
       accuracy,
-      claims.mean_gain(gains(last, *rhos)),
+      statistics.mean_gain(gains(last, *rhos)),
     ),
     findings.negative(
       f"{at_last}: SAM of rho {rhos[-1]:g} is worse than of rho {rhos[0]:g}",
       metric,
       accuracy,
-      claims.difference(gains(last, rhos[-1]), gains(last, rhos[0])),
+      statistics.difference(gains(last, rhos[-1]), gains(last, rhos[0])),
     ),
-    claims.claim_record(
+    statistics.claim_record(
       f"{at_first}: SAM at its best rho is not worse than SGD by more than"
       f" {MARGIN:g} points",
       metric,
       accuracy,
       not_worse,
-      claims.verdict(not_worse, above=-MARGIN),
+      statistics.verdict(not_worse, above=-MARGIN),
     ),
     findings.positive(
       f"{condition.title}: trained by SGD, activations are the more stable the"
       " larger alpha",
       STABILITY,
       stability,
-      claims.slope(runs[runs["rho"] == 0], ALPHA, STABILITY),
+      statistics.slope(runs[runs["rho"] == 0], ALPHA, STABILITY),
     ),
-    claims.claim_record(
+    statistics.claim_record(
       f"{at_last}: trained by SGD, at most {100 * NEAR:g} % of the activations"
       " change",
       STABILITY,
       stability,
       near,
-      claims.verdict(near, at_most=NEAR),
+      statistics.verdict(near, at_most=NEAR),
     ),
     findings.positive(
       f"{at_last}: trained by SAM, more of them change, on average over rho",
       STABILITY,
       stability,
-      claims.difference(
+      statistics.difference(
         sgd, sam, STABILITY, "difference of the stability, paired over seeds"
       ),
     ),
-    claims.claim_record(
+    statistics.claim_record(
       f"{at_last}: the network trained by SGD is linear: its outputs are within"
       f" {100 * NEAR:g} % of those of the tangent model",
       DISTANCE,
       "not reported",
       linear,
-      claims.verdict(linear, at_most=NEAR),
+      statistics.verdict(linear, at_most=NEAR),
     ),
   ]
 
@@ -195,7 +195,7 @@ def _quote(metric: str) -> str:
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   (condition,) = findings.conditions(results)
   metric, runs = condition.metric, tuned(condition)
-  runs = runs.assign(**{metric: claims.scale(metric) * runs[metric]})
+  runs = runs.assign(**{metric: statistics.scale(metric) * runs[metric]})
   ours, paper = condition.title, "paper: VGG-11 on CIFAR-10"
   titles = [ours, paper, "how far weights move", ours, paper, "how linear"]
   fig, axes = figures.create(len(titles), titles)

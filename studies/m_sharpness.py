@@ -16,9 +16,9 @@ chosen for each network and m.
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
+from analysis import figures
+from analysis import statistics
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
 
@@ -62,10 +62,10 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
   for c, metric in findings.cases(results):
     gains = findings.gains(c.runs, [findings.SIZE, M], metric)
     over_sizes = gains.groupby(["seed", M], as_index=False)["gain"].mean()
-    trend = claims.slope(over_sizes, M)
-    verdict = claims.verdict(trend, at_most=0)
+    trend = statistics.slope(over_sizes, M)
+    verdict = statistics.verdict(trend, at_most=0)
     text = f"{c.title}: {CLAIM}, on average over the sizes"
-    records.append(claims.claim_record(text, metric, PAPER, trend, verdict))
+    records.append(statistics.claim_record(text, metric, PAPER, trend, verdict))
   return records
 
 
@@ -76,13 +76,13 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   fig, axes = figures.create(len(titles) + 1, [*titles, "best rho"])
   size = findings.SIZE
   for ax, c in zip(axes, conditions, strict=False):
-    table = claims.summary(
+    table = statistics.summary(
       findings.gains(c.runs, [size, M], c.metric), [size, M]
     )
     figures.gain_curves(ax, table, c.metric, M, by=size)
     figures.legend(ax, "parameters")
   chosen_by = findings.choose_by(main.runs, main.metric)
-  chosen = claims.optimal_rho(main.runs, [size, M], chosen_by)
+  chosen = statistics.optimal_rho(main.runs, [size, M], chosen_by)
   figures.best_rho_curves(axes[-1], chosen, size, M)
   figures.legend(axes[-1], "parameters")
   return fig

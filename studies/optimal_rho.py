@@ -13,12 +13,12 @@ the best accuracy, on average over the seeds.
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
+from analysis import captions
+from analysis import figures
+from analysis import statistics
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
-from studies import labels
 from studies import reference
 
 PAPER = "Figures 4 and 8 to 10"
@@ -49,7 +49,7 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
   records = []
   for c, metric in findings.cases(results):
     chosen_by = findings.choose_by(c.runs, metric)
-    trend = claims.rho_trend(c.runs, findings.SIZE, chosen_by)
+    trend = statistics.rho_trend(c.runs, findings.SIZE, chosen_by)
     text, paper = f"{c.title}: {CLAIM}", _quote(c.workload)
     records.append(findings.positive(text, chosen_by, paper, trend))
   return records
@@ -61,7 +61,7 @@ def _quote(workload: str) -> str:
   number, name = _PAPER[workload]
   table = reference.optimal_rho(number, name).sort_values(findings.SIZE)
   rhos = ", ".join(f"{rho:g}" for rho in table["rho"])
-  first, last = (labels.number(table[findings.SIZE].iloc[i]) for i in (0, -1))
+  first, last = (captions.number(table[findings.SIZE].iloc[i]) for i in (0, -1))
   return (
     f"Figure {number}, {findings.TITLES[workload]}: best rho {rhos} for"
     f" {first} to {last} parameters"
@@ -78,7 +78,7 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
     figures.rho_curves(ax, c.runs, c.metric)
     figures.legend(ax, "parameters")
     chosen_by = findings.choose_by(c.runs, c.metric)
-    best = claims.optimal_rho(c.runs, [findings.SIZE], chosen_by)
+    best = statistics.optimal_rho(c.runs, [findings.SIZE], chosen_by)
     chosen.append(best.assign(condition=c.title))
     if c.workload in _PAPER:
       best = reference.optimal_rho(*_PAPER[c.workload])

@@ -6,17 +6,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 import pandas as pd
 
-from studies import claims
-from studies import figures
+from analysis import captions
+from analysis import figures
+from analysis import statistics
 from studies import findings
-from studies import labels
 
 
 def gain_curves(ax: Axes, runs: pd.DataFrame) -> None:
   """Draws the gain against the size, one curve for each label noise."""
   metric = runs["metric"].iloc[0]
   group = ["label_noise", findings.SIZE]
-  summary = claims.summary(findings.gains(runs, group, metric), group)
+  summary = statistics.summary(findings.gains(runs, group, metric), group)
   summary["noise"] = summary["label_noise"].map(findings.noise)
   if not summary["label_noise"].any():
     summary["noise"] = "measured"
@@ -25,7 +25,7 @@ def gain_curves(ax: Axes, runs: pd.DataFrame) -> None:
 
 def pair_curves(ax: Axes, condition: findings.Condition) -> None:
   """Draws SAM at its best rho, and the base optimizer, against the size."""
-  summary = claims.summary(condition.gains(), [findings.SIZE])
+  summary = statistics.summary(condition.gains(), [findings.SIZE])
   figures.pair_curves(ax, summary, condition.metric, base=condition.base)
 
 
@@ -47,7 +47,7 @@ def measured_curves(
   for value, color in zip(values, figures.colors(values), strict=True):
     groups = runs[runs[by] == value].groupby(x)[column]
     table = groups.agg(["mean", "sem"])[groups.count() == groups.size()]
-    label = labels.value(value)
+    label = captions.value(value)
     figures.curve(ax, table.index, table["mean"], table["sem"], label, color)
   figures.x_axis(ax, x, runs[x])
 

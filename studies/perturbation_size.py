@@ -30,10 +30,10 @@ from matplotlib.axes import Axes
 import numpy as np
 import pandas as pd
 
+from analysis import figures
+from analysis import statistics
 from sharpness import neighborhood
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
 from studies import panels
@@ -209,9 +209,9 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
   return records
 
 
-def _slope(table: pd.DataFrame, y: str, name: str) -> claims.Estimate:
+def _slope(table: pd.DataFrame, y: str, name: str) -> statistics.Estimate:
   statistic = f"slope of log2 of {name} for each doubling of {SIZE}"
-  return claims.slope(table, SIZE, y, statistic)
+  return statistics.slope(table, SIZE, y, statistic)
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
@@ -251,7 +251,7 @@ def _draw_rho(
     stderr = rho * math.log(2) * log["sem"]
     figures.curve(ax, log.index, rho, stderr, titles[stage], color)
   chosen_by = findings.choose_by(condition.runs, condition.metric)
-  best = claims.optimal_rho(condition.runs, [SIZE], chosen_by)
+  best = statistics.optimal_rho(condition.runs, [SIZE], chosen_by)
   figures.curve(
     ax, best[SIZE], best["rho"], None, "best rho", figures.BASE, dashed=True
   )

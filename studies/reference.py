@@ -47,7 +47,7 @@ def load(figure: str, workload: str) -> pd.DataFrame:
 
 
 def gain(figure: str, workload: str) -> pd.DataFrame:
-  """Returns the paper's gain of SAM, with the columns of `claims.summary`.
+  """Returns the paper's gain of SAM, with the columns of `statistics.summary`.
 
   Columns: size, num_parameters and the conditions that the figure states; mean
   and stderr of the gain; base and sam, each NaN where the figure does not show

@@ -27,12 +27,12 @@ from matplotlib.axes import Axes
 import numpy as np
 import pandas as pd
 
+from analysis import captions
+from analysis import figures
+from analysis import statistics
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
-from studies import labels
 from studies import panels
 from studies import reference
 from studies import stopping_epoch
@@ -96,13 +96,13 @@ def _gains_at_best_decays(
   """Returns the gain of SAM at its best decay over SGD at its own."""
   runs, by = condition.runs, findings.choose_by(condition.runs, metric)
   decayed = [SIZE, "weight_decay"]
-  best_rho = claims.optimal_rho(runs, decayed, by)
+  best_rho = statistics.optimal_rho(runs, decayed, by)
   sides = [
     runs[runs["rho"] == 0],
     runs.merge(best_rho[[*decayed, "rho"]]),
   ]
   best = [
-    side.merge(claims.choose(side, [SIZE], "weight_decay", by)[decayed])
+    side.merge(statistics.choose(side, [SIZE], "weight_decay", by)[decayed])
     for side in sides
   ]
   return findings.gains(pd.concat(best), [SIZE], metric)
@@ -162,7 +162,7 @@ def _claim_decay(results: pd.DataFrame) -> list[findings.Record]:
         f"{c.title}: SAM at its best weight decay beats SGD at its own",
         metric,
         paper,
-        claims.mean_gain(_gains_at_best_decays(c, metric)),
+        statistics.mean_gain(_gains_at_best_decays(c, metric)),
       )
     )
   return records + [
@@ -213,7 +213,7 @@ def _draw_decay(
   """Draws the panels of Figures 5c and 18."""
   group = ["weight_decay", SIZE]
   gains = findings.gains(main.runs, group, main.metric)
-  summary = claims.summary(gains, group)
+  summary = statistics.summary(gains, group)
   compared = summary[summary["weight_decay"].isin((0, DECAY[main.workload]))]
   compared = compared.assign(
     decay="weight decay " + compared["weight_decay"].map(_text)
@@ -221,7 +221,7 @@ def _draw_decay(
   figures.gain_curves(gain, compared, main.metric, by="decay")
   panels.paper_gain(gain, "16a", main.workload, "weight decay 0, paper")
   figures.legend(gain)
-  tuned = claims.summary(_gains_at_best_decays(main, main.metric), [SIZE])
+  tuned = statistics.summary(_gains_at_best_decays(main, main.metric), [SIZE])
   figures.pair_curves(best, tuned, main.metric)
   if findings.is_papers(main.workload):
     panels.paper_pair(best, _paper_18())
@@ -229,7 +229,7 @@ def _draw_decay(
   sgd.sharey(sam)
   for ax, name in ((sgd, "base"), (sam, "sam")):
     _draw_decays(ax, summary, name)
-    ax.set_ylabel(labels.metric(main.metric))
+    ax.set_ylabel(captions.metric(main.metric))
     figures.legend(ax, "parameters")
 
 
@@ -246,7 +246,7 @@ def _draw_decays(ax: Axes, summary: pd.DataFrame, name: str) -> None:
     # Equally far apart, since there is no 0 on a log axis.
     at = np.searchsorted(decays, part["weight_decay"])
     figures.curve(
-      ax, at, part[name], part[f"{name}_stderr"], labels.number(size), color
+      ax, at, part[name], part[f"{name}_stderr"], captions.number(size), color
     )
   ax.set_xticks(range(len(decays)), [_text(decay) for decay in decays])
   ax.set_xlabel("weight decay")

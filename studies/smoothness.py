@@ -33,14 +33,14 @@ from matplotlib import figure as mpl_figure
 import numpy as np
 import pandas as pd
 
+from analysis import captions
+from analysis import figures
+from analysis import statistics
 from run_folder import snapshots
 from sharpness import smoothness
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
-from studies import labels
 from studies import panels
 from studies import reference
 import trained
@@ -154,25 +154,25 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
         f"{title}: a larger network is smoother",
         f"late_{BETA}",
         _quote(BETA),
-        claims.slope(runs, SIZE, f"late_{BETA}"),
+        statistics.slope(runs, SIZE, f"late_{BETA}"),
       ),
       findings.positive(
         f"{title}: a larger network has a larger PL constant",
         f"late_{ALPHA}",
         _quote(ALPHA),
-        claims.slope(runs, SIZE, f"late_{ALPHA}"),
+        statistics.slope(runs, SIZE, f"late_{ALPHA}"),
       ),
       findings.positive(
         f"{title}: why: in relation to the loss it is larger, but the loss is"
         " lower",
         RELATIVE,
         "not reported",
-        claims.slope(runs, SIZE, RELATIVE),
+        statistics.slope(runs, SIZE, RELATIVE),
       ),
     ]
   if few is not None:
     text = f"{FEW}: why: where the loss has a PL constant, it grows with size"
-    slope = claims.slope(few, SIZE, f"late_{ALPHA}")
+    slope = statistics.slope(few, SIZE, f"late_{ALPHA}")
     records.append(
       findings.positive(text, f"late_{ALPHA}", "not in the paper", slope)
     )
@@ -188,7 +188,7 @@ def _quote(name: str) -> str:
   """Returns what the paper found, in words."""
   table = _paper(name)
   values = ", ".join(f"{x:g}" for x in table["value"])
-  sizes = ", ".join(map(labels.number, table[SIZE]))
+  sizes = ", ".join(map(captions.number, table[SIZE]))
   return f"Figure 21, ResNet-18 on CIFAR-10: {values} with {sizes} parameters"
 
 

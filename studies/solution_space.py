@@ -42,12 +42,12 @@ from matplotlib.axes import Axes
 import numpy as np
 import pandas as pd
 
+from analysis import figures
+from analysis import statistics
 from data import regression_1d
 import measures
 from sharpness import landscape
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
 from theory import polylines
@@ -226,7 +226,7 @@ def _pairs(
   return table[0.0], table[rho]
 
 
-def variance_ratio(runs: pd.DataFrame) -> claims.Estimate:
+def variance_ratio(runs: pd.DataFrame) -> statistics.Estimate:
   """Returns SAM's variance over seeds over that of SGD, of one width."""
   functions = [
     np.array(side.tolist()) for side in _pairs(runs, "function", RHO)
@@ -245,7 +245,7 @@ def variance_ratio(runs: pd.DataFrame) -> claims.Estimate:
 
 def paired_ratio(
   runs: pd.DataFrame, column: str, rho: float = RHO
-) -> claims.Estimate:
+) -> statistics.Estimate:
   """Returns the geometric mean of SAM's values over those of SGD."""
   base, sam = _pairs(runs, column, rho)
   logs = np.log(sam / base).unstack("num_neurons").dropna().mean(axis=1)
@@ -258,9 +258,9 @@ def paired_ratio(
 
 def _ratio(
   function: Callable[[np.ndarray], float], values: np.ndarray, statistic: str
-) -> claims.Estimate:
+) -> statistics.Estimate:
   """Returns the exponential of a logarithm and of its jackknife interval."""
-  found = claims.jackknife(function, values, statistic)
+  found = statistics.jackknife(function, values, statistic)
   value, low, high = map(math.exp, (found.value, found.low, found.high))
   return dataclasses.replace(found, value=value, low=low, high=high)
 
@@ -291,18 +291,18 @@ def _record(
   name: str,
   limits: tuple[float, float],
   paper: tuple[str, str],
-  ratio: claims.Estimate,
+  ratio: statistics.Estimate,
 ) -> findings.Record:
   """Returns the record of what is claimed of wide or of narrow networks."""
   is_narrow = max(neurons) < WIDE
   limits = SIMILAR if is_narrow else limits
   who = " and ".join(f"{n:,}" for n in neurons)
-  return claims.claim_record(
+  return statistics.claim_record(
     f"{who} neurons: SAM's {name} is {LIMITS[limits]} SGD's",
     name,
     paper[is_narrow],
     ratio,
-    claims.verdict(ratio, above=limits[0], at_most=limits[1]),
+    statistics.verdict(ratio, above=limits[0], at_most=limits[1]),
   )
 
 

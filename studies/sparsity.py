@@ -22,10 +22,10 @@ import jax.numpy as jnp
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
+from analysis import figures
+from analysis import statistics
 import models
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
 from studies import panels
@@ -102,7 +102,7 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
           f"{c.title}, {words}: {CLAIM}",
           metric,
           _quote(c.workload, pruner),
-          claims.difference(sparsest, gains[gains["sparsity"] == 0]),
+          statistics.difference(sparsest, gains[gains["sparsity"] == 0]),
         )
       )
   # Where SAM gains less in the sparse network, there is less to gain.
@@ -138,7 +138,7 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   for ax, c in zip(axes, conditions, strict=True):
     tables = []
     for pruner, words in PRUNERS.items():
-      table = claims.summary(_gains(c.runs, pruner, c.metric), ["sparsity"])
+      table = statistics.summary(_gains(c.runs, pruner, c.metric), ["sparsity"])
       tables.append(table.assign(pruner=words))
     # Rounded for the labels of the axis.
     table = pd.concat(tables).round({"sparsity": 2})

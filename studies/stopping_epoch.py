@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 import pandas as pd
 
-from studies import claims
-from studies import figures
+from analysis import captions
+from analysis import figures
+from analysis import statistics
 from studies import findings
-from studies import labels
 
 EPOCHS = {
   "final epoch": "final_test_accuracy",
@@ -58,7 +58,7 @@ def claim(conditions: Sequence[findings.Condition]) -> list[findings.Record]:
       f"{title}: the gain is larger without early stopping",
       compared,
       paper,
-      claims.difference(gains[FINAL], gains[STOPPED]),
+      statistics.difference(gains[FINAL], gains[STOPPED]),
     )
     for title, gains in cases
   ]
@@ -67,7 +67,9 @@ def claim(conditions: Sequence[findings.Condition]) -> list[findings.Record]:
 def draw_gains(ax: Axes, condition: findings.Condition) -> None:
   """Draws the gain against the size, one curve for each epoch."""
   summaries = [
-    claims.summary(condition.gains(metric), [findings.SIZE]).assign(epoch=epoch)
+    statistics.summary(condition.gains(metric), [findings.SIZE]).assign(
+      epoch=epoch
+    )
     for epoch, metric in EPOCHS.items()
   ]
   table = pd.concat(summaries)
@@ -82,7 +84,7 @@ def draw_accuracies(ax: Axes, condition: findings.Condition) -> None:
     ("best validation epoch", True),
     ("final epoch", False),
   ):
-    table = claims.summary(condition.gains(EPOCHS[epoch]), [size])
+    table = statistics.summary(condition.gains(EPOCHS[epoch]), [size])
     for name, label, color in (
       ("base", condition.base, figures.BASE),
       ("sam", "SAM", figures.SAM),
@@ -97,5 +99,5 @@ def draw_accuracies(ax: Axes, condition: findings.Condition) -> None:
         dashed,
       )
   figures.x_axis(ax, size, table[size])
-  ax.set_ylabel(labels.metric("test_accuracy"))
+  ax.set_ylabel(captions.metric("test_accuracy"))
   figures.legend(ax)

@@ -13,12 +13,12 @@ as long. Metric: test accuracy, with rho chosen for each size.
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
+from analysis import captions
+from analysis import figures
+from analysis import statistics
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
-from studies import labels
 from studies import panels
 
 PAPER = "Figure 20"
@@ -63,7 +63,9 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
     for c, metric in findings.cases(results)
   ]
   records = [
-    findings.positive(f"{title}: {CLAIM}", metric, paper, claims.mean_gain(g))
+    findings.positive(
+      f"{title}: {CLAIM}", metric, paper, statistics.mean_gain(g)
+    )
     for title, metric, g in cases
   ]
   return records + [
@@ -78,7 +80,7 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   size = findings.SIZE
   num_epochs = main.runs["num_epochs"].min()
   once, twice = (
-    claims.summary(_gains(main.runs, [size], main.metric, twice), [size])
+    statistics.summary(_gains(main.runs, [size], main.metric, twice), [size])
     for twice in (False, True)
   )
   names = [f"SGD, {n * num_epochs} epochs" for n in (1, 2)]
@@ -90,7 +92,7 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
     stderr = table[f"{name}_stderr"]
     figures.curve(left, table[size], table[name], stderr, label, color)
   figures.x_axis(left, size, once[size])
-  left.set_ylabel(labels.metric(main.metric))
+  left.set_ylabel(captions.metric(main.metric))
   once["over"], twice["over"] = (f"over {name}" for name in names)
   both = pd.concat([once, twice])
   figures.gain_curves(right, both, main.metric, by="over")

@@ -19,12 +19,12 @@ The variance of the targets is about 30.
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
+from analysis import captions
+from analysis import figures
+from analysis import statistics
 from studies import cells as cells_lib
-from studies import claims
-from studies import figures
 from studies import findings
 from studies import grids
-from studies import labels
 from studies import reference
 
 PAPER = "Figure 22"
@@ -89,7 +89,7 @@ def tuned(results: pd.DataFrame) -> pd.DataFrame:
   )
   sides = []
   for side in (runs[runs["rho"] == 0], runs[runs["rho"] > 0]):
-    best = claims.choose(side, [WIDTH], "setting", by)
+    best = statistics.choose(side, [WIDTH], "setting", by)
     sides.append(side.merge(best[[WIDTH, "setting"]]))
   return pd.concat(sides, ignore_index=True)
 
@@ -102,7 +102,7 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
   for name, side in (("SAM", "sam"), ("SGD", "base")):
     table = gains.rename(columns={side: "test_loss"})
     text = f"two-layer network, {name}: {CLAIM}"
-    slope = claims.slope(table, WIDTH, "test_loss")
+    slope = statistics.slope(table, WIDTH, "test_loss")
     stated = paper if name == "SAM" else "not reported"
     records.append(findings.negative(text, METRIC, stated, slope))
   title = "two-layer network"
@@ -112,7 +112,7 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       f"{title}: SAM's test error is lower than SGD's, on average over widths",
       METRIC,
       "not reported",
-      claims.mean_gain(gains),
+      statistics.mean_gain(gains),
     ),
     findings.grows(title, METRIC, "not reported", gains, WIDTH),
   ]
@@ -125,7 +125,7 @@ def _paper() -> pd.DataFrame:
 
 def _quote() -> str:
   values = ", ".join(f"{x:g}" for x in _paper()["value"])
-  widths = ", ".join(map(labels.number, _paper()[WIDTH]))
+  widths = ", ".join(map(captions.number, _paper()[WIDTH]))
   return f"Figure 22: test error {values} at widths {widths}"
 
 
@@ -133,7 +133,7 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   titles = ["two-layer network", "what SAM gains"]
   fig, (errors, gain) = figures.create(2, titles)
   gains = findings.gains(tuned(results), [WIDTH], METRIC)
-  summary = claims.summary(gains, [WIDTH])
+  summary = statistics.summary(gains, [WIDTH])
   figures.pair_curves(errors, summary, METRIC, x=WIDTH)
   figures.paper_curve(errors, _paper(), x=WIDTH, label="SAM, paper")
   errors.set_ylabel("test error (squared)")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import maps
 from studies import benign_overfitting as study
-from studies import maps
 from theory import signal_noise as theory
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from studies import claims
+from analysis import statistics
 from studies import reference
 
 TEST, VALIDATION = "final_test_accuracy", "final_validation_accuracy"
@@ -45,7 +45,7 @@ T = 4.302653  # The 97.5 % quantile of Student's t with 2 degrees of freedom.
 
 
 def _gains(rows, group=("size",), metric=TEST, choose_by=VALIDATION):
-  return claims.gains(pd.DataFrame(rows), group, metric, choose_by)
+  return statistics.gains(pd.DataFrame(rows), group, metric, choose_by)
 
 
 def test_gains_are_paired_at_the_rho_that_validation_chose():
@@ -55,7 +55,7 @@ def test_gains_are_paired_at_the_rho_that_validation_chose():
   np.testing.assert_allclose(gains["base"][:3], [70, 72, 74])
   assert gains.attrs["num_dropped"] == 0
 
-  small, large = claims.summary(gains, ["size"]).to_dict("records")
+  small, large = statistics.summary(gains, ["size"]).to_dict("records")
   assert small["n"] == 3
   assert small["rho"] == 0.1
   # Deviations from 7/3: -4/3, 2/3, 2/3; squared 24/9, over n (n - 1) 4/9.
@@ -69,27 +69,27 @@ def test_gains_are_paired_at_the_rho_that_validation_chose():
 
 def test_estimates_over_seeds():
   gains = _gains(SMALL + LARGE)
-  slope = claims.slope(gains, "size")  # 9, 9 and 11 for one doubling.
+  slope = statistics.slope(gains, "size")  # 9, 9 and 11 for one doubling.
   assert slope.value == pytest.approx(29 / 3)
   assert slope.high - slope.value == pytest.approx(T * 2 / 3, abs=1e-5)
   assert slope.n == 3
   # Over the two sizes: 5.5, 7.5 and 8.5.
-  assert claims.mean_gain(gains).value == pytest.approx(21.5 / 3)
+  assert statistics.mean_gain(gains).value == pytest.approx(21.5 / 3)
   large, small = gains[gains["size"] == 200], gains[gains["size"] == 100]
-  assert claims.difference(large, small).value == pytest.approx(29 / 3)
-  assert claims.difference(small, large).high == pytest.approx(-slope.low)
+  assert statistics.difference(large, small).value == pytest.approx(29 / 3)
+  assert statistics.difference(small, large).high == pytest.approx(-slope.low)
   # SAM's 80, 82, 84 less 71, 75, 77.
-  sam = claims.difference(large, small, "sam", "of SAM")
+  sam = statistics.difference(large, small, "sam", "of SAM")
   assert sam.value == pytest.approx(23 / 3)
   assert sam.statistic == "of SAM"
 
 
 def test_any_column_has_a_mean_and_a_slope():
   gains = _gains(SMALL + LARGE)
-  mean = claims.mean(gains, "base")  # 70, 71 and 72 over the two sizes.
+  mean = statistics.mean(gains, "base")  # 70, 71 and 72 over the two sizes.
   assert mean.value == pytest.approx(71)
   assert mean.high - mean.value == pytest.approx(T / math.sqrt(3), abs=1e-5)
-  slope = claims.slope(gains, "size", "base", "SGD")  # 0, -2 and -4.
+  slope = statistics.slope(gains, "size", "base", "SGD")  # 0, -2 and -4.
   assert slope.value == pytest.approx(-2)
   assert (slope.statistic, slope.n) == ("SGD", 3)
 
@@ -102,7 +102,7 @@ def test_slope_of_a_line_is_exact():
   ]
   # A seed that lacks a size, with another slope, does not count.
   rows += [{"seed": 4, "size": s, "gain": -9 * s} for s in (3, 10, 11)]
-  slope = claims.slope(pd.DataFrame(rows), "size")
+  slope = statistics.slope(pd.DataFrame(rows), "size")
   assert slope.n == 4
   np.testing.assert_allclose([slope.low, slope.value, slope.high], 2)
 
@@ -156,7 +156,7 @@ def test_trend_of_the_best_rho(best, correlation):
     for rho in (0.0, 0.1, 0.2, 0.5)
     for row in _runs(size, rho, [60 + (rho == top)] * 3)
   ]
-  trend = claims.rho_trend(pd.DataFrame(rows), "size", TEST)
+  trend = statistics.rho_trend(pd.DataFrame(rows), "size", TEST)
   np.testing.assert_allclose(
     [trend.low, trend.value, trend.high], correlation, atol=1e-12
   )
@@ -169,9 +169,9 @@ def test_the_interval_of_a_trend_is_that_of_the_seeds():
   rows += _runs(20, 0.1, (60, 61)) + _runs(20, 0.2, (69, 60))
   # The best of all, but a seed is missing.
   rows += _runs(10, 0.5, (99,)) + _runs(20, 0.05, (99,))
-  trend = claims.rho_trend(pd.DataFrame(rows), "size", TEST)
+  trend = statistics.rho_trend(pd.DataFrame(rows), "size", TEST)
   np.testing.assert_allclose([trend.low, trend.value, trend.high], [0, 1, 1])
-  one_size = claims.rho_trend(pd.DataFrame(rows[:4]), "size", TEST)
+  one_size = statistics.rho_trend(pd.DataFrame(rows[:4]), "size", TEST)
   assert math.isnan(one_size.value)
 
 
@@ -193,12 +193,12 @@ def test_the_interval_of_a_trend_is_that_of_the_seeds():
   ],
 )
 def test_verdict(low, high, claim, verdict):
-  estimate = claims.Estimate((low + high) / 2, low, high, 5, "")
-  assert claims.verdict(estimate, **claim) == verdict
+  estimate = statistics.Estimate((low + high) / 2, low, high, 5, "")
+  assert statistics.verdict(estimate, **claim) == verdict
 
 
 def test_jackknife_of_a_mean_is_that_of_the_mean():
-  found = claims.jackknife(
+  found = statistics.jackknife(
     lambda x: float(np.mean(x)), np.array([1.0, 2.0, 6.0]), "mean"
   )
   # The variance is 7, so the standard error sqrt(7 / 3).
@@ -218,7 +218,7 @@ def test_jackknife_covers_a_ratio_of_variances():
   scale = np.array([[[1.0], [2.0]]])
   num_covered = 0
   for _ in range(300):
-    found = claims.jackknife(
+    found = statistics.jackknife(
       log_ratio, scale * rng.normal(size=(10, 2, 5)), "log ratio"
     )
     num_covered += found.low < math.log(4) < found.high
@@ -226,10 +226,12 @@ def test_jackknife_covers_a_ratio_of_variances():
 
 
 def test_one_seed_has_no_interval():
-  gain = claims.mean_gain(_gains(_runs(1, 0.0, (70,)) + _runs(1, 0.1, (72,))))
+  gain = statistics.mean_gain(
+    _gains(_runs(1, 0.0, (70,)) + _runs(1, 0.1, (72,)))
+  )
   assert gain.value == pytest.approx(2)
-  found = claims.verdict(gain, above=0)
-  record = claims.claim_record("grows", TEST, "Figure 7", gain, found)
+  found = statistics.verdict(gain, above=0)
+  record = statistics.claim_record("grows", TEST, "Figure 7", gain, found)
   assert record["verdict"] == "undecided"
   assert record["low"] is None
   assert record["n"] == 1

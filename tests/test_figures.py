@@ -6,7 +6,7 @@ from matplotlib import colors as mpl_colors
 import numpy as np
 import pytest
 
-from studies import figures
+from analysis import figures
 
 
 @pytest.fixture

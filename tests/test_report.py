@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import table as table_lib
 from configs import base
 import report
 from run_folder import records
-from studies import frame as frame_lib
 
 
 def _record(test, validation=None, status="finished", **more):
@@ -117,7 +117,7 @@ def test_out(folders, tmp_path, monkeypatch):
   for name in ("figure.png", "figure.pdf"):
     assert (out / name).stat().st_size > 5000
   pd.testing.assert_frame_equal(
-    frame_lib.read_csv(out / "results.csv"), frame_lib.read_frame(folders)
+    table_lib.read_csv(out / "results.csv"), table_lib.read_frame(folders)
   )
 
 
@@ -136,7 +136,7 @@ def test_runs_of_a_sweep(tmp_path):
     momentum=0.5,
     num_neurons=(30, 10),
   )
-  frame = frame_lib.read_frame([folder])
+  frame = table_lib.read_frame([folder])
   assert list(frame["run"]) == ["rho=0.0", "rho=0.3"]
   assert list(frame["optimizer"]) == ["adam", "sam"]
   assert list(frame["base_optimizer"]) == ["adam", "adam"]

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import table as table_lib
 from configs import base
 from run_folder import records
 from sam import masks
 from studies import findings
-from studies import frame
 import study as study_lib
 
 METRICS = ("final_test", "final_validation", "chosen_test", "best_test")
@@ -222,7 +222,7 @@ def table(tmp_path):
         config.sweep.rho = tuple(config.sweep.rho)[::2]
       folder = tmp_path / cell.name
       write_result(folder, config)
-      tables.append(frame.read_frame([folder]).assign(**cell.labels))
+      tables.append(table_lib.read_frame([folder]).assign(**cell.labels))
     return pd.concat(tables, ignore_index=True)
 
   return make

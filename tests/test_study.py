@@ -6,12 +6,12 @@ import types
 import pandas as pd
 import pytest
 
+from analysis import figures
+from analysis import statistics
+from analysis import table as table_lib
 from run_folder import records
 from studies import cells
-from studies import claims
 from studies import computed
-from studies import figures
-from studies import frame
 import study
 
 
@@ -29,13 +29,15 @@ def _cells(preset):
 
 
 def _claim(results):
-  gains = claims.gains(
+  gains = statistics.gains(
     results, ["width"], "final_test_accuracy", "final_validation_accuracy"
   )
-  slope = claims.slope(gains, "width")
-  verdict = claims.verdict(slope, above=0)
+  slope = statistics.slope(gains, "width")
+  verdict = statistics.verdict(slope, above=0)
   return [
-    claims.claim_record("it grows", "final_test_accuracy", "-", slope, verdict)
+    statistics.claim_record(
+      "it grows", "final_test_accuracy", "-", slope, verdict
+    )
   ]
 
 
@@ -61,7 +63,7 @@ def test_study(tmp_path, capsys):
   assert "8 runs in 2 cells\nestimated time: " in out
   assert "[2/2] width8: 4 runs in " in out
   assert "it grows: " in out
-  results = frame.read_csv(tmp_path / "results.csv")
+  results = table_lib.read_csv(tmp_path / "results.csv")
   assert len(results) == 8
   assert sorted(results["width"].unique()) == [4, 8]
   assert (results["last_step"] == results["num_steps"]).all()
@@ -87,7 +89,7 @@ def test_study(tmp_path, capsys):
     assert (path.stat().st_mtime_ns == before) == (name == "width4")
   assert study.run(STUDY, "tiny", tmp_path) == 0
   assert "2 cells, 2 of them over" in capsys.readouterr().out
-  again = frame.read_csv(tmp_path / "results.csv")
+  again = table_lib.read_csv(tmp_path / "results.csv")
   columns = results.columns.drop("wall_time_seconds")
   assert again[columns].equals(results[columns])
 
@@ -109,9 +111,9 @@ def _computed_cells(preset):
 
 
 def _computed_claim(results):
-  slope = claims.slope(results, "width", "gain")
-  verdict = claims.verdict(slope, above=0)
-  return [claims.claim_record("it grows", "gain", "-", slope, verdict)]
+  slope = statistics.slope(results, "width", "gain")
+  verdict = statistics.verdict(slope, above=0)
+  return [statistics.claim_record("it grows", "gain", "-", slope, verdict)]
 
 
 def test_computed_study(tmp_path, capsys):

@@ -25,8 +25,8 @@ from matplotlib.backends import backend_agg
 import numpy as np
 import pandas as pd
 
-from studies import claims
-from studies import labels
+from analysis import captions
+from analysis import statistics
 
 BASE = "#222222"
 SAM = "#D55E00"
@@ -128,8 +128,8 @@ def x_axis(ax: Axes, column: str, values: Sequence[float]) -> None:
   is_count = column.startswith("num_")
   log = ticks[0] > 0 and (is_count or ticks[-1] > 5 * ticks[0])
   ax.set_xscale("log" if log else "linear")
-  _ticks(ax, ticks, [labels.number(value) for value in ticks])
-  ax.set_xlabel(labels.words(column))
+  _ticks(ax, ticks, [captions.number(value) for value in ticks])
+  ax.set_xlabel(captions.words(column))
 
 
 def log_y_axis(ax: Axes, ticks: Sequence[float]) -> None:
@@ -137,7 +137,7 @@ def log_y_axis(ax: Axes, ticks: Sequence[float]) -> None:
   ax.set_yscale("log")
   low, high = ax.get_ylim()
   shown = [tick for tick in ticks if low <= tick <= high]
-  ax.set_yticks(shown, [labels.number(tick) for tick in shown])
+  ax.set_yticks(shown, [captions.number(tick) for tick in shown])
   ax.set_yticks([], minor=True)
 
 
@@ -173,7 +173,7 @@ def gain_curves(
 
   Args:
     ax: the panel.
-    summary: what `claims.summary` returns.
+    summary: what `statistics.summary` returns.
     metric: the metric of the gain; it names the axis.
     x: the column along the axis.
     by: a column, with one curve for each of its values.
@@ -181,7 +181,7 @@ def gain_curves(
   ax.axhline(0, color="0.5", linewidth=0.8, zorder=1)
   _curves(ax, summary, x, by, "mean", "stderr", "SAM")
   x_axis(ax, x, summary[x])
-  ax.set_ylabel(textwrap.fill(labels.gain(metric), _Y_LABEL))
+  ax.set_ylabel(textwrap.fill(captions.gain(metric), _Y_LABEL))
 
 
 def _curves(
@@ -196,7 +196,7 @@ def _curves(
   values = sorted(table[by].unique()) if by else [alone]
   for value, color in zip(values, colors(values), strict=True):
     part = (table[table[by] == value] if by else table).sort_values(x)
-    label = labels.value(value)
+    label = captions.value(value)
     curve(ax, part[x], part[mean], part[stderr], label, color)
 
 
@@ -212,7 +212,7 @@ def pair_curves(
   for name, label, color in (("base", base, BASE), ("sam", "SAM", SAM)):
     curve(ax, table[x], table[name], table[f"{name}_stderr"], label, color)
   x_axis(ax, x, table[x])
-  ax.set_ylabel(labels.metric(metric))
+  ax.set_ylabel(captions.metric(metric))
 
 
 def rho_curves(
@@ -228,7 +228,7 @@ def rho_curves(
   """
   runs = runs[runs["status"] == "finished"]
   by_rho = runs.groupby([by, "rho"])[metric].agg(["mean", "sem"]).reset_index()
-  by_rho[["mean", "sem"]] *= claims.scale(metric)
+  by_rho[["mean", "sem"]] *= statistics.scale(metric)
   is_sam = by_rho["rho"] > 0
   sam, base = by_rho[is_sam], by_rho[~is_sam]
   _curves(ax, sam, "rho", by, "mean", "sem", "")
@@ -251,9 +251,9 @@ def rho_curves(
   if len(base):
     ax.axvline(zero * step**0.5, color="0.6", linewidth=0.8, linestyle=":")
     rhos = np.append(zero, rhos)
-  _ticks(ax, rhos, ["0" if x == zero else labels.number(x) for x in rhos])
+  _ticks(ax, rhos, ["0" if x == zero else captions.number(x) for x in rhos])
   ax.set_xlabel("rho")
-  ax.set_ylabel(labels.metric(metric))
+  ax.set_ylabel(captions.metric(metric))
 
 
 def best_rho_curves(
@@ -263,7 +263,7 @@ def best_rho_curves(
   x: str = "num_parameters",
   paper: pd.DataFrame | None = None,
 ) -> None:
-  """Draws the best rho, as `claims.optimal_rho` returns it, against a size.
+  """Draws the best rho, as `statistics.optimal_rho` returns it, against a size.
 
   Args:
     ax: the panel.
@@ -275,7 +275,7 @@ def best_rho_curves(
   paper = chosen[:0] if paper is None else paper
   values = sorted(chosen[by].unique())
   for value, color in zip(values, colors(values), strict=True):
-    label = labels.value(value)
+    label = captions.value(value)
     for table, text in ((chosen, label), (paper, f"{label}, paper")):
       part = table[table[by] == value].sort_values(x)
       if len(part):
@@ -285,7 +285,7 @@ def best_rho_curves(
   x_axis(ax, x, both[x])
   ax.set_yscale("log")
   rhos = np.unique(both["rho"])
-  ax.set_yticks(rhos, [labels.number(rho) for rho in rhos])
+  ax.set_yticks(rhos, [captions.number(rho) for rho in rhos])
   ax.set_yticks([], minor=True)
   ax.set_ylabel("best rho")
 
@@ -393,7 +393,7 @@ def spectrum(
       ticker.FixedLocator([*-powers[::-1], 0, *powers])
     )
     ax.xaxis.set_minor_locator(ticker.NullLocator())
-    ax.xaxis.set_major_formatter(lambda x, _: labels.number(x))
+    ax.xaxis.set_major_formatter(lambda x, _: captions.number(x))
   ax.set_xlabel("eigenvalue of the Hessian")
   ax.set_ylabel("density")
 
@@ -425,7 +425,7 @@ def landscape_line(
   ):
     count = len(values)
     sem = values.std(0, ddof=1) / math.sqrt(count) if count > 1 else None
-    _band(ax, offsets, values.mean(0), sem, labels.value(name), color)
+    _band(ax, offsets, values.mean(0), sem, captions.value(name), color)
   seen = np.concatenate([values.mean(0) for values in rows.values()])
   seen = seen[np.isfinite(seen)]
   if len(seen) and 0 < _LINEAR_RANGE * seen.min() < seen.max():
@@ -480,7 +480,7 @@ def landscape_plane(
   bar.pcolormesh([0, 1], levels, middle[:, None], cmap=scale, norm=norm)
   bar.set_yscale("log")
   bar.set_xticks([])
-  bar.set_yticks(levels, [labels.number(x) for x in levels])
+  bar.set_yticks(levels, [captions.number(x) for x in levels])
   bar.set_yticks([], minor=True)
   bar.yaxis.tick_right()
   bar.tick_params(labelsize=_SMALL, length=2)
@@ -577,13 +577,13 @@ def loss_curves(
   """
   chosen = dict(zip(curves, _method_colors(list(curves)), strict=True))
   for name, (mean, stderr) in curves.items():
-    _band(ax, x, mean, stderr, labels.value(name), chosen[name])
+    _band(ax, x, mean, stderr, captions.value(name), chosen[name])
   drawn = [np.asarray(mean, float) for mean, _ in curves.values()]
   for name, values in (bounds or {}).items():
     ax.plot(
       x,
       values,
-      label=f"{labels.value(name)}, bound",
+      label=f"{captions.value(name)}, bound",
       color=chosen[name],
       linestyle="--",
       linewidth=1.2,

@@ -1,6 +1,6 @@
 """Statistics of runs: the best rho, what SAM gains, and whether a claim holds.
 
-Frames are those of `frame.read_frame`, one row a run. Accuracies come as
+Frames are those of `table.read_frame`, one row a run. Accuracies come as
 fractions and leave in percent, their gains in percentage points; losses stay as
 they are. A gain is positive where SAM is better. A diverged run counts as
 missing. Every function is pure; none reads or writes a file.

@@ -1,0 +1,1 @@
+"""What is read back of runs: tables, statistics, words and figures."""
