@@ -102,8 +102,8 @@ def main() -> None:
 def report(args: argparse.Namespace) -> None:
   config = records.load_config(args.workdir)
   jax_setup.set_up(float64=config.dtype == "float64")
-  import measures
-  import trained
+  from analysis import restored
+  from sharpness import measures
 
   names = measures.select(args.measures)
   alone = [name for name in names if name in measures.SLOW]
@@ -112,7 +112,7 @@ def report(args: argparse.Namespace) -> None:
       f"--measures={','.join(alone)}: excludes --batch_statistics, since it"
       " takes every example alone"
     )
-  runs = trained.load(args.workdir, args.checkpoint, args.data_dir)
+  runs = restored.load(args.workdir, args.checkpoint, args.data_dir)
   num_devices = records.num_devices(args.workdir)
   provenance = records.provenance()
   for run in _select(runs, args.runs):
@@ -181,7 +181,7 @@ def _numbers(found: records.Record) -> dict[str, float]:
 
 def show(found: records.Record, title: str, rho: float) -> None:
   """Prints the numbers with their errors."""
-  import measures
+  from sharpness import measures
 
   numbers = _numbers(found)
   print(f"{title}, rho = {rho:g}")

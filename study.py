@@ -28,20 +28,20 @@ import pandas as pd
 import tqdm
 
 from analysis import figures
+from analysis import restored
 from analysis import table as table_lib
 from configs import base
 import data
-import experiment
 from program import jax_setup
 from program import signals
 from program.cli import fail
 from run_folder import records
 from run_folder import tensorboard
-from studies import cells as cells_lib
-from studies import computed
-from studies import timing
+from studies.kit import cells as cells_lib
+from studies.kit import computed
+from studies.kit import timing
 import train
-import trained
+from training import experiment
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("study", None, "The study: studies/X.py.")
@@ -73,7 +73,7 @@ STUDIES = pathlib.Path(__file__).parent / "studies"
 SHORT_SECONDS = 120
 MEASURES = "measures.jsonl"
 # What makes a module of studies/ a study. It may also have `measure`, from a
-# `trained.Run` to columns of the table of results (a list is a curve, for the
+# `restored.Run` to columns of the table of results (a list is a curve, for the
 # figure alone), and MEASURE_SECONDS, what that takes for a run on a laptop. One
 # that does not train has `compute`, from a `computed.Cell` to all its rows, and
 # COMPUTE_SECONDS, what a row takes.
@@ -330,13 +330,13 @@ class Training(Work):
   def _measure_cell(
     self,
     cell: cells_lib.Cell,
-    measure: Callable[[trained.Run], records.Record],
+    measure: Callable[[restored.Run], records.Record],
   ) -> None:
     """Measures every run of a cell that did not diverge, and was not yet."""
     folder = self.folder(cell)
     names = _to_measure(folder)
     with open(folder / MEASURES, "a") as file:
-      for run in trained.load(folder, data_dir=self._data_dir):
+      for run in restored.load(folder, data_dir=self._data_dir):
         if self._stop.number:
           raise train.Stopped("stopped while it was measured")
         if run.name in names:

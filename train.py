@@ -12,22 +12,22 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from analysis import restored
 from configs import base
 import data
-import evaluation
-import experiment
-from experiment import Experiment
-import measures
-import ppo
 from run_folder import checkpoints
 from run_folder import progress
 from run_folder import records
 from run_folder import snapshots
-from state import abstract_weights
-from step import compile_chunk as compile_chunk
-from step import train_step as train_step
-import trained
-import trainer as trainer_lib
+from sharpness import measures
+from training import evaluation
+from training import experiment
+from training import rollouts
+from training import trainer as trainer_lib
+from training.experiment import Experiment
+from training.state import abstract_weights
+from training.step import compile_chunk as compile_chunk
+from training.step import train_step as train_step
 
 PyTree = Any
 Diverged = tuple[str, int]
@@ -85,7 +85,7 @@ class _Loop:
         [writer.for_run(n) for n in self.names] if self.is_sweep else [writer]
       )
     self.trainer = _create_trainer(exp, weights)
-    self.objectives = trained.Objectives(exp)
+    self.objectives = restored.Objectives(exp)
     # By the index of the run: what was not finite, and at which step.
     self.diverged: dict[int, Diverged] = {}
     self.newest_train_metrics: dict[int, records.Record] = {}
@@ -400,7 +400,7 @@ def _create_trainer(
   exp: Experiment, weights: dict[str, PyTree] | None
 ) -> trainer_lib.Trainer:
   if exp.config.dataset in base.GAMES:
-    return ppo.Trainer(exp, weights)
+    return rollouts.Trainer(exp, weights)
   return trainer_lib.Trainer(exp, weights)
 
 

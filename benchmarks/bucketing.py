@@ -22,8 +22,8 @@ from benchmarks import outcome
 from configs import lstm_sst2
 from data import dataset as dataset_lib
 from data import text
-import experiment
-import trainer as trainer_lib
+from training import experiment
+from training import trainer as trainer_lib
 
 MIN_RATIO = 3.0
 HIDDEN_SIZES = (64, 256)

@@ -21,9 +21,9 @@ from analysis import statistics as sam_statistics
 from benchmarks import outcome
 from configs import ppo_breakout_short
 import data
-import experiment
-import games
-import ppo
+from training import experiment
+from training import games
+from training import rollouts
 
 RANDOM_GAMES = 200
 Play = Callable[[], Any]
@@ -53,15 +53,15 @@ def alone(exp: experiment.Experiment) -> Play:
 
 def rollout(exp: experiment.Experiment) -> Play:
   """Returns what plays a rollout with the policy."""
-  trainer = ppo.Trainer(exp)
+  trainer = rollouts.Trainer(exp)
   state = trainer.state(0)
-  player = ppo.Player(exp, games.create_policy(exp), 0)
+  player = rollouts.Player(exp, games.create_policy(exp), 0)
   return lambda: player.rollout(state.weights, 0, state.rng)
 
 
 def training(exp: experiment.Experiment) -> Play:
   """Returns what plays a rollout and learns from it."""
-  trainer = ppo.Trainer(exp)
+  trainer = rollouts.Trainer(exp)
   num_steps = exp.steps_per_epoch * exp.config.epochs_per_rollout
 
   def train() -> None:
@@ -75,7 +75,7 @@ def training(exp: experiment.Experiment) -> Play:
 
 def random_scores(exp: experiment.Experiment) -> np.ndarray:
   """Returns the scores of games that are played at random."""
-  weights = ppo.Trainer(exp).state(0).weights
+  weights = rollouts.Trainer(exp).state(0).weights
   return games.scores(
     games.create_policy(exp),
     jax.tree.map(np.zeros_like, jax.device_get(weights)),

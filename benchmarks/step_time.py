@@ -29,13 +29,13 @@ from configs import base
 from configs import xor
 import data
 from data import dataset as dataset_lib
-import experiment
-import metrics
 from run_folder import tensorboard
 import sam
-import state as state_lib
-import step
 import train
+from training import experiment
+from training import metrics
+from training import state as state_lib
+from training import step
 
 MNIST_SHAPE, CIFAR_SHAPE, DIGITS_SHAPE = (28, 28, 1), (32, 32, 3), (8, 8, 1)
 MAX_SAM_RATIO, MAX_LOOP_RATIO, MAX_SCAN_RATIO = 2.0, 1.05, 2.0

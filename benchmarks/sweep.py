@@ -28,10 +28,10 @@ from typing import Any
 from benchmarks import outcome
 from benchmarks import step_time
 from configs import base
-import experiment
 from program import jax_setup
 from run_folder import records
-import trainer as trainer_lib
+from training import experiment
+from training import trainer as trainer_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 RHO = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

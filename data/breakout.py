@@ -2,7 +2,7 @@
 
 A rollout has `num_agents` x `actor_steps` transitions. Its inputs are the last
 four frames; its targets are the columns named here. Before the first one is
-played all are zero (see `ppo.py`).
+played all are zero (see `training/rollouts.py`).
 """
 
 import ml_collections

@@ -51,8 +51,8 @@ from analysis import figures
 from analysis import maps
 from analysis import statistics
 from configs import signal_noise as workload
-from studies import computed
-from studies import findings
+from studies.kit import computed
+from studies.kit import findings
 from theory import signal_noise as theory
 
 PAPER = "Chen et al. (2023), Figure 2"

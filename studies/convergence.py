@@ -45,14 +45,14 @@ import pandas as pd
 
 from analysis import captions
 from analysis import figures
+from analysis import restored
 from analysis import statistics
 from sharpness.objective import Objective
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import reference
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import reference
 from theory import rates
-import trained
 
 PAPER = "Figure 6c and Theorem 6.6"
 CLAIM = (
@@ -163,7 +163,7 @@ def cells(preset: str) -> list[cells_lib.Cell]:
   return grids.cells(presets[preset])
 
 
-def measure(run: trained.Run) -> dict[str, Any]:
+def measure(run: restored.Run) -> dict[str, Any]:
   objective = run.objective(
     batch_statistics="batch_stats" in run.weights["model_state"]
   )

@@ -13,10 +13,10 @@ of parameters. Metric: test accuracy, with rho chosen for each depth.
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import panels
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import panels
 
 PAPER = "Figure 17"
 CLAIM = "SAM gains more the deeper a network is"

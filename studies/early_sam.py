@@ -26,9 +26,9 @@ import pandas as pd
 from analysis import captions
 from analysis import figures
 from analysis import statistics
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
 
 PAPER = "Chen et al. (2023), switching SAM on"
 CLAIM = "early steps of SAM gain more than as many late ones"

@@ -16,10 +16,10 @@ from matplotlib import figure as mpl_figure
 import pandas as pd
 
 from analysis import figures
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import stopping_epoch
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import stopping_epoch
 
 PAPER = "Figure 5d, of another workload"
 CLAIM = (

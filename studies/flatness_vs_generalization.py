@@ -42,14 +42,14 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures
+from analysis import restored
 from analysis import statistics
 from configs import xor
-import measures
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
+from sharpness import measures
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
 from theory import flattest
-import trained
 
 PAPER = "Wen et al. (2023), Figures 1 to 11, Table 1"
 CLAIM = (
@@ -275,7 +275,7 @@ def reach(params: Any, inputs_Nxd: np.ndarray) -> float:
   return float((hidden_NxM > 0).mean(0) @ size_M / size_M.sum())
 
 
-def measure(run: trained.Run) -> dict[str, Any]:
+def measure(run: restored.Run) -> dict[str, Any]:
   snapshots = run.snapshots()[1:]
   objectives = [snapshot.objective() for snapshot in snapshots]
   traces = [float(o.ggn_trace(o.weights)) for o in objectives]

@@ -26,14 +26,14 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures
+from analysis import restored
 from analysis import statistics
-import measures
+from sharpness import measures
 from sharpness import moments
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import reference
-import trained
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import reference
 
 PAPER = "Figures 6a and 6b"
 CLAIM = (
@@ -85,7 +85,7 @@ def cells(preset: str) -> list[cells_lib.Cell]:
   return grids.cells(presets[preset])
 
 
-def measure(run: trained.Run) -> dict[str, float]:
+def measure(run: restored.Run) -> dict[str, float]:
   point = measures.Point.of(run.config, run.objective())
   few = run.objective(num_examples=NUM_EXAMPLES)
   # Chunks that divide the batches leave one shape to compile.

@@ -28,14 +28,14 @@ from matplotlib import figure as mpl_figure
 import pandas as pd
 
 from analysis import figures
+from analysis import restored
 from analysis import statistics
 from sharpness import linearized
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import panels
-from studies import reference
-import trained
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import panels
+from studies.kit import reference
 
 PAPER = "Figure 19"
 CLAIM = "where a network is linear in its weights, SAM is worse than SGD"
@@ -82,7 +82,7 @@ def cells(preset: str) -> list[cells_lib.Cell]:
   return grids.cells(presets[preset])
 
 
-def measure(run: trained.Run) -> dict[str, float]:
+def measure(run: restored.Run) -> dict[str, float]:
   objective = run.objective()
   w = objective.weights
   w0 = objective.flatten(run.weights["model_state"]["initial"])

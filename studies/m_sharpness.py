@@ -18,9 +18,9 @@ import pandas as pd
 
 from analysis import figures
 from analysis import statistics
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
 
 PAPER = "not in the paper"
 CLAIM = "SAM gains more the fewer examples share a perturbation"

@@ -31,13 +31,13 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures
+from analysis import restored
 from analysis import statistics
 from sharpness import neighborhood
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import panels
-import trained
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import panels
 
 PAPER = "Section 4.2"
 CLAIM = (
@@ -104,7 +104,7 @@ def label_entropy(rate: float, num_classes: int = 10) -> float:
   return -(1 - rate) * math.log(1 - rate) - rate * math.log(wrong)
 
 
-def measure(run: trained.Run) -> dict[str, float]:
+def measure(run: restored.Run) -> dict[str, float]:
   batch_norm = "batch_stats" in run.weights["model_state"]
   snapshots = run.snapshots()
   at = {

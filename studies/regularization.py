@@ -30,12 +30,12 @@ import pandas as pd
 from analysis import captions
 from analysis import figures
 from analysis import statistics
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import panels
-from studies import reference
-from studies import stopping_epoch
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import panels
+from studies.kit import reference
+from studies.kit import stopping_epoch
 
 PAPER = "Figures 5c, 5d, 5e, 16 and 18"
 CLAIM = (

@@ -35,15 +35,15 @@ import pandas as pd
 
 from analysis import captions
 from analysis import figures
+from analysis import restored
 from analysis import statistics
 from run_folder import snapshots
 from sharpness import smoothness
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import panels
-from studies import reference
-import trained
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import panels
+from studies.kit import reference
 
 PAPER = "Figure 21"
 CLAIM = (
@@ -106,7 +106,7 @@ def cells(preset: str) -> list[cells_lib.Cell]:
   return grids.cells(presets[preset])
 
 
-def measure(run: trained.Run) -> dict[str, Any]:
+def measure(run: restored.Run) -> dict[str, Any]:
   objective = run.objective(
     batch_statistics="batch_stats" in run.weights["model_state"]
   )

@@ -43,15 +43,15 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures
+from analysis import restored
 from analysis import statistics
 from data import regression_1d
-import measures
 from sharpness import landscape
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
+from sharpness import measures
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
 from theory import polylines
-import trained
 
 PAPER = "Figures 2 and 3"
 CLAIM = (
@@ -140,7 +140,7 @@ def cells(preset: str) -> list[cells_lib.Cell]:
   return grids.cells(presets[preset])
 
 
-def measure(run: trained.Run) -> dict[str, Any]:
+def measure(run: restored.Run) -> dict[str, Any]:
   params = run.weights["params"]
   w1, b1, w2 = (
     np.asarray(x, float).ravel()
@@ -172,14 +172,14 @@ def measure(run: trained.Run) -> dict[str, Any]:
   }
 
 
-def _plane(run: trained.Run) -> dict[str, Any]:
+def _plane(run: restored.Run) -> dict[str, Any]:
   """Returns the plane through the start and both minima of a seed of SAM's.
 
   The paths of SGD and SAM are projected to it, in the units of the weights.
   """
   (base,) = (
     other
-    for other in trained.load(run.folder)
+    for other in restored.load(run.folder)
     if other.config.rho == 0 and other.config.seed == run.config.seed
   )
   objective = run.objective()

@@ -25,10 +25,10 @@ import pandas as pd
 from analysis import figures
 from analysis import statistics
 import models
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import panels
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import panels
 
 PAPER = "Figures 5b, 13 and 14"
 CLAIM = "of equally many weights, SAM gains more in a large, sparse network"

@@ -16,10 +16,10 @@ import pandas as pd
 from analysis import captions
 from analysis import figures
 from analysis import statistics
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import panels
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import panels
 
 PAPER = "Figure 20"
 CLAIM = "SAM is better than SGD for twice the epochs"

@@ -22,10 +22,10 @@ import pandas as pd
 from analysis import captions
 from analysis import figures
 from analysis import statistics
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import reference
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import reference
 
 PAPER = "Figure 22"
 CLAIM = "the test error of the two-layer network falls with its width"

@@ -32,10 +32,10 @@ label noise; where these are not in the table, not at all.
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
-from studies import cells as cells_lib
-from studies import findings
-from studies import grids
-from studies import panels
+from studies.kit import cells as cells_lib
+from studies.kit import findings
+from studies.kit import grids
+from studies.kit import panels
 
 PAPER = "Figures 1, 5e and 7"
 CLAIM = (

@@ -7,10 +7,10 @@ import numpy as np
 
 from configs import base
 from data import dataset as dataset_lib
-import experiment
-import metrics
-import state as state_lib
 import train
+from training import experiment
+from training import metrics
+from training import state as state_lib
 
 
 def config(**fields: Any):

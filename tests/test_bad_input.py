@@ -719,7 +719,7 @@ def read_names() -> set[str]:
     # records.py only names and compares runs.
     if (
       any(f in NOT_PROGRAM or f.startswith(".") for f in folders)
-      or path == ROOT / "records.py"
+      or path == ROOT / "run_folder" / "records.py"
     ):
       continue
     for node in ast.walk(ast.parse(path.read_text())):

@@ -22,7 +22,7 @@ from run_folder import records
 from sam import masks
 from tests import helpers
 import train
-import trainer
+from training import trainer
 
 ROOT = pathlib.Path(__file__).parents[1]
 NUM_STEPS = 33

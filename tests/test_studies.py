@@ -14,7 +14,7 @@ from analysis import table as table_lib
 from configs import base
 from run_folder import records
 from sam import masks
-from studies import findings
+from studies.kit import findings
 import study as study_lib
 
 METRICS = ("final_test", "final_validation", "chosen_test", "best_test")

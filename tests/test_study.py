@@ -10,8 +10,8 @@ from analysis import figures
 from analysis import statistics
 from analysis import table as table_lib
 from run_folder import records
-from studies import cells
-from studies import computed
+from studies.kit import cells
+from studies.kit import computed
 import study
 
 

@@ -9,9 +9,9 @@ import pytest
 
 import data
 from data import dataset as dataset_lib
-import metrics
 from tests import helpers
 import train
+from training import metrics
 
 pytestmark = pytest.mark.usefixtures("short_resnets")
 

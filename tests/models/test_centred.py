@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import losses
 import models
 from sam import masks
-import state as state_lib
 from tests import helpers
+from training import losses
+from training import state as state_lib
 
 MODELS = {
   "mlp": {"model": "mlp", "num_neurons": (16, 8)},

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import losses
 from models import two_layer
 from sharpness import objective as objective_lib
 from theory import flattest
+from training import losses
 
 D, N = 5, 12
 

@@ -1,0 +1,1 @@
+"""What serves all studies: grids, claims, panels, the paper's numbers, time."""

@@ -1,0 +1,103 @@
+"""What early stopping does to the gain by SAM: claims and panels.
+
+Three test accuracies of the same runs are compared: of the final epoch (without
+early stopping), of the epoch with the best validation accuracy (with it) and of
+the best test epoch, which the published code reports. SAM and its base
+optimizer each stop at their own epoch. rho is chosen for each size and metric.
+
+That the gain does not grow without early stopping means: by at most half of
+what it grows by with it.
+"""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+import pandas as pd
+
+from analysis import captions
+from analysis import figures
+from analysis import statistics
+from studies.kit import findings
+
+EPOCHS = {
+  "final epoch": "final_test_accuracy",
+  "best validation epoch": "chosen_test_accuracy",
+  "best test epoch": "best_test_accuracy",
+}
+FINAL, STOPPED, _ = EPOCHS.values()
+
+
+def claim(conditions: Sequence[findings.Condition]) -> list[findings.Record]:
+  """Returns the claims of Figure 5d about runs of any workload."""
+  paper = " and ".join(
+    f"{findings.quote_gain(figure, 'transformer_pos')} ({how} early stopping)"
+    for figure, how in (("16b", "without"), ("7", "with"))
+  )
+  cases = [
+    (c.title, {metric: c.gains(metric) for metric in EPOCHS.values()})
+    for c in conditions
+  ]
+  compared = f"{FINAL} against {STOPPED}"
+  records = [
+    findings.does_not_grow(
+      f"{title}: without early stopping the gain does not grow as with it",
+      compared,
+      paper,
+      gains[FINAL],
+      gains[STOPPED],
+    )
+    for title, gains in cases
+  ]
+  records += [
+    findings.grows(title, metric, paper, gains[metric])
+    for title, gains in cases
+    for metric in EPOCHS.values()
+  ]
+  return records + [
+    findings.positive(
+      f"{title}: the gain is larger without early stopping",
+      compared,
+      paper,
+      statistics.difference(gains[FINAL], gains[STOPPED]),
+    )
+    for title, gains in cases
+  ]
+
+
+def draw_gains(ax: Axes, condition: findings.Condition) -> None:
+  """Draws the gain against the size, one curve for each epoch."""
+  summaries = [
+    statistics.summary(condition.gains(metric), [findings.SIZE]).assign(
+      epoch=epoch
+    )
+    for epoch, metric in EPOCHS.items()
+  ]
+  table = pd.concat(summaries)
+  figures.gain_curves(ax, table, "test_accuracy", by="epoch")
+  figures.legend(ax)
+
+
+def draw_accuracies(ax: Axes, condition: findings.Condition) -> None:
+  """Draws SAM and the base optimizer, with early stopping and without."""
+  size = findings.SIZE
+  for epoch, dashed in (
+    ("best validation epoch", True),
+    ("final epoch", False),
+  ):
+    table = statistics.summary(condition.gains(EPOCHS[epoch]), [size])
+    for name, label, color in (
+      ("base", condition.base, figures.BASE),
+      ("sam", "SAM", figures.SAM),
+    ):
+      figures.curve(
+        ax,
+        table[size],
+        table[name],
+        table[f"{name}_stderr"],
+        f"{label}, {epoch}",
+        color,
+        dashed,
+      )
+  figures.x_axis(ax, size, table[size])
+  ax.set_ylabel(captions.metric("test_accuracy"))
+  figures.legend(ax)
