@@ -104,8 +104,12 @@ def report(args: argparse.Namespace) -> None:
   jax_setup.set_up(float64=config.dtype == "float64")
   from analysis import restored
   from sharpness import measures
+  from training import objectives
 
-  names = measures.select(args.measures)
+  try:
+    names = measures.select(args.measures)
+  except ValueError as e:
+    fail(str(e))
   alone = [name for name in names if name in measures.SLOW]
   if args.batch_statistics and alone:
     fail(
@@ -124,7 +128,7 @@ def report(args: argparse.Namespace) -> None:
       num_examples=args.num_examples,
       batch_statistics=args.batch_statistics,
     )
-    point = measures.Point.of(
+    point = objectives.point(
       run.config,
       objective,
       learning_rate=run.learning_rate,
@@ -144,7 +148,7 @@ def report(args: argparse.Namespace) -> None:
     bar = tqdm.tqdm(
       names, disable=not sys.stderr.isatty(), leave=False, unit="measure"
     )
-    found = measures.measure(point, bar)
+    found = records.finite(measures.measure(point, bar))
     folder = run.folder / run.name
     folder.mkdir(exist_ok=True)
     record = _add(folder, dict(zip(PLACE, place, strict=True)), found)

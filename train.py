@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from analysis import restored
 from configs import base
 import data
 from run_folder import checkpoints
@@ -22,6 +21,7 @@ from run_folder import snapshots
 from sharpness import measures
 from training import evaluation
 from training import experiment
+from training import objectives
 from training import rollouts
 from training import trainer as trainer_lib
 from training.experiment import Experiment
@@ -85,7 +85,7 @@ class _Loop:
         [writer.for_run(n) for n in self.names] if self.is_sweep else [writer]
       )
     self.trainer = _create_trainer(exp, weights)
-    self.objectives = restored.Objectives(exp)
+    self.objectives = objectives.Objectives(exp)
     # By the index of the run: what was not finite, and at which step.
     self.diverged: dict[int, Diverged] = {}
     self.newest_train_metrics: dict[int, records.Record] = {}
@@ -276,7 +276,7 @@ class _Loop:
     for run, line in lines.items():
       config, state = exp.runs[run], self.trainer.state(run)
       weights, mask = jax.device_get((state.weights, state.mask))
-      point = measures.Point.of(
+      point = objectives.point(
         config,
         self.objectives.create(
           run, weights, mask, num_examples=config.sharpness_num_examples
@@ -284,7 +284,7 @@ class _Loop:
         learning_rate=config.learning_rate * rate,
         num_devices=experiment.devices_per_run(exp.config, exp.num_devices),
       )
-      found = measures.measure(point, measures.WHILE_TRAINING)
+      found = records.finite(measures.measure(point, objectives.WHILE_TRAINING))
       numbers = {k: v for k, v in found.items() if isinstance(v, float)}
       measured[run] = line | numbers
     self.log_time += time.monotonic() - start

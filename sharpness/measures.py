@@ -1,4 +1,4 @@
-"""The named measures of a minimum, for reports, training and studies.
+"""The named measures of a minimum.
 
 Each takes a `Point` and returns numbers by name, with their errors (`ERRORS`);
 a list is a curve. `sharpness/` says exactly what they are. H is the Hessian of
@@ -11,11 +11,8 @@ import math
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
-from configs import base
-from run_folder import records
 from sharpness import lanczos
 from sharpness import landscape
 from sharpness import moments
@@ -23,7 +20,6 @@ from sharpness import neighborhood
 from sharpness import smoothness
 from sharpness import trace
 from sharpness.objective import Objective
-from training import experiment
 
 Numbers = dict[str, Any]
 
@@ -53,39 +49,6 @@ class Point:
   learning_rate: float
   rho: float
   m: int
-
-  @classmethod
-  def of(
-    cls,
-    config: ml_collections.ConfigDict,
-    objective: Objective,
-    *,
-    learning_rate: float | None = None,
-    rho: float = 0.0,
-    num_devices: int = 1,
-  ) -> "Point":
-    """Returns the point of a run.
-
-    Args:
-      config: of the run.
-      objective: its loss.
-      learning_rate: None: the peak of the run's.
-      rho: 0: that of the run; where its perturbation is another one than the
-        normalized, or none, `DEFAULT_RHO`.
-      num_devices: over which a batch of the run was spread.
-    """
-    own = 0.0
-    if config.optimizer == "sam" and config.perturbation == "normalized":
-      own = config.rho
-    if learning_rate is None:
-      learning_rate = config.learning_rate
-    m = experiment.perturbation_batch(config, num_devices)
-    return cls(
-      objective=objective,
-      learning_rate=float(learning_rate),
-      rho=float(rho or own or DEFAULT_RHO),
-      m=min(m, objective.num_examples),
-    )
 
   @property
   def w(self) -> jax.Array:
@@ -293,14 +256,14 @@ def select(names: str) -> list[str]:
     names: '' is `DEFAULT`; 'all' is all.
 
   Raises:
-    UserError: there is no such measure.
+    ValueError: there is no such measure.
   """
   if names == "all":
     return [*DEFAULT, *SLOW]
   chosen = names.split(",") if names else DEFAULT
   for name in chosen:
     if name not in MEASURES:
-      raise base.UserError(
+      raise ValueError(
         f"measures={name!r}: must be all, or some of {', '.join(MEASURES)}"
       )
   return chosen
@@ -309,20 +272,15 @@ def select(names: str) -> list[str]:
 def measure(point: Point, names: Iterable[str]) -> Numbers:
   """Returns what these measures find.
 
-  What is not finite is None, as is all of a measure that meets such a product
-  with H.
+  A measure that meets a product with H that is not finite is NaN.
   """
   numbers: Numbers = {}
   for name in names:
     try:
       numbers |= MEASURES[name](point)
     except FloatingPointError:
-      numbers[name] = None
-  return records.finite(numbers)
-
-
-# What `config.sharpness_every_epochs` logs.
-WHILE_TRAINING = ("lambda_max", "trace", "m_sharpness")
+      numbers[name] = math.nan
+  return numbers
 
 
 def _top(point: Point, k: int, which: str) -> lanczos.Eigenpairs:

@@ -50,6 +50,7 @@ from studies.kit import cells as cells_lib
 from studies.kit import findings
 from studies.kit import grids
 from theory import flattest
+from training import objectives as objectives_lib
 
 PAPER = "Wen et al. (2023), Figures 1 to 11, Table 1"
 CLAIM = (
@@ -282,7 +283,7 @@ def measure(run: restored.Run) -> dict[str, Any]:
   score = "test_loss" if run.config.dataset == "ball" else "test_accuracy"
   scores = {x["step"]: x[score] for x in run.lines() if score in x}
   last = objectives[-1]
-  hessian = measures.trace_of_h(measures.Point.of(run.config, last))
+  hessian = measures.trace_of_h(objectives_lib.point(run.config, last))
   numbers = {
     "progress": [100 * s.step / run.step for s in snapshots],
     "traces": traces,

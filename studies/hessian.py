@@ -34,6 +34,7 @@ from studies.kit import cells as cells_lib
 from studies.kit import findings
 from studies.kit import grids
 from studies.kit import reference
+from training import objectives
 
 PAPER = "Figures 6a and 6b"
 CLAIM = (
@@ -86,7 +87,7 @@ def cells(preset: str) -> list[cells_lib.Cell]:
 
 
 def measure(run: restored.Run) -> dict[str, float]:
-  point = measures.Point.of(run.config, run.objective())
+  point = objectives.point(run.config, run.objective())
   few = run.objective(num_examples=NUM_EXAMPLES)
   # Chunks that divide the batches leave one shape to compile.
   s_2 = moments.non_uniformity(few, few.weights, 2, chunk=50)

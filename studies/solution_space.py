@@ -52,6 +52,7 @@ from studies.kit import cells as cells_lib
 from studies.kit import findings
 from studies.kit import grids
 from theory import polylines
+from training import objectives
 
 PAPER = "Figures 2 and 3"
 CLAIM = (
@@ -156,7 +157,7 @@ def measure(run: restored.Run) -> dict[str, Any]:
   def function(x):
     return np.maximum(np.outer(x, w1) + b1, 0) @ w2
 
-  point = measures.Point.of(run.config, run.objective())
+  point = objectives.point(run.config, run.objective())
   start = run.snapshots()[0].objective().weights
   values = measures.loss(point)
   return {

@@ -20,6 +20,7 @@ from tests import helpers
 import train
 from training import experiment
 from training import losses
+from training import objectives as objectives_lib
 from training import state as state_lib
 
 RESNET = {"model": "resnet18", "num_filters": 1}
@@ -55,7 +56,9 @@ def test_derivatives_are_those_of_the_training_loss(pruned):
       loss, gradient = value_and_grad(objective.unflatten(w))
       return loss, jax.flatten_util.ravel_pytree(gradient)[0][kept]
 
-    objective = restored.Objectives(exp).create(0, state.weights, state.mask)
+    objective = objectives_lib.Objectives(exp).create(
+      0, state.weights, state.mask
+    )
     w = objective.weights
     assert (objective.dim, objective.num_examples) == (w.size, 20)
     value, gradient = objective.value_and_gradient(w)
@@ -93,7 +96,7 @@ def test_both_modes_of_batch_norm():
     return float(loss_fn(*weights.values(), _batch(exp, rows), key)[0])
 
   create = functools.partial(
-    restored.Objectives(exp).create, 0, weights, state.mask
+    objectives_lib.Objectives(exp).create, 0, weights, state.mask
   )
   running = create()
   expected = plain(losses.create(c, exp.model, exp.dataset, train=False), ...)
@@ -109,7 +112,7 @@ def test_both_modes_of_batch_norm():
 def test_some_examples():
   c = helpers.config(**MLP, label_smoothing=0.1, label_noise=0.5)
   exp = experiment.create(c, load_runs([c]))
-  objectives = restored.Objectives(exp)
+  objectives = objectives_lib.Objectives(exp)
   weights = state_lib.create_states(exp)[0].weights
   few = objectives.create(0, weights, num_examples=100)
   assert few.num_examples == few.sample(200).num_examples == 100
@@ -140,7 +143,7 @@ def test_streamed_data_needs_a_number_of_examples():
   c = helpers.config(**MLP, batch_size=4)
   exp = experiment.create(c, dataset)
   weights = state_lib.create_states(exp)[0].weights
-  objectives = restored.Objectives(exp)
+  objectives = objectives_lib.Objectives(exp)
   with pytest.raises(base.UserError, match="num_examples=0: must be >= 1"):
     objectives.create(0, weights)
   assert objectives.create(0, weights, num_examples=5).num_examples == 5
@@ -188,8 +191,8 @@ def test_runs_of_a_sweep(sweep):
     assert [start.step, last.step] == [0, run.step]
     measured = [line for line in run.lines() if "lambda_max" in line]
     for line, at in zip(measured, (first, last), strict=True):
-      point = measures.Point.of(run.config, at.objective())
-      found = measures.measure(point, measures.WHILE_TRAINING)
+      point = objectives_lib.point(run.config, at.objective())
+      found = measures.measure(point, objectives_lib.WHILE_TRAINING)
       assert line["lambda_max"] == found["lambda_max"]
       assert line["m_sharpness"] == found["m_sharpness"]
       assert found["m_sharpness_rho"] == (run.config.rho or 0.05)

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analysis import restored
 from configs import base
 from data import dataset as dataset_lib
 from data import text
@@ -21,6 +20,7 @@ from training import evaluation
 from training import experiment
 from training import losses
 from training import metrics
+from training import objectives as objectives_lib
 from training import state as state_lib
 
 TRANSFORMER = {
@@ -212,7 +212,7 @@ def test_measures_are_of_the_mean_over_labels(fields):
   )
   exp = experiment.create(c, _dataset(c))
   (state,) = state_lib.create_states(exp)
-  objectives = restored.Objectives(exp)
+  objectives = objectives_lib.Objectives(exp)
   objective = objectives.create(0, state.weights, state.mask)
   (counts,) = state_lib.count_parameters(state)
   assert objective.dim == counts["num_unpruned_parameters"]
@@ -227,5 +227,5 @@ def test_measures_are_of_the_mean_over_labels(fields):
   assert value == pytest.approx(float(nats.mean()), rel=1e-5)
   if fields is LSTM:  # Whose second derivatives take long to compile.
     return
-  found = measures.lambda_max(measures.Point.of(c, objective))
+  found = measures.lambda_max(objectives_lib.point(c, objective))
   assert found["lambda_max_residual"] < 0.01 * found["lambda_max"]
