@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from sam import gradient
-from sam import schedule
+from . import gradient
+from . import schedule
 
 Hyperparameter = jax.Array | float
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sharpness.objective import Objective
+from .objective import Objective
 
 # [K, d].
 Points = Sequence[jax.Array | np.ndarray] | jax.Array | np.ndarray

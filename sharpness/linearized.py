@@ -11,9 +11,9 @@ import jax
 from jax.extend import core as jex
 import jax.numpy as jnp
 
-from sharpness.objective import Batch
-from sharpness.objective import Objective
-from sharpness.objective import Predict
+from .objective import Batch
+from .objective import Objective
+from .objective import Predict
 
 PyTree = Any
 # (weights, batch) -> outputs, [B, ...].

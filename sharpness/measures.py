@@ -13,13 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from sharpness import lanczos
-from sharpness import landscape
-from sharpness import moments
-from sharpness import neighborhood
-from sharpness import smoothness
-from sharpness import trace
-from sharpness.objective import Objective
+from . import lanczos
+from . import landscape
+from . import moments
+from . import neighborhood
+from . import smoothness
+from . import trace
+from .objective import Objective
 
 Numbers = dict[str, Any]
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sharpness import lanczos
-from sharpness.objective import Objective
+from . import lanczos
+from .objective import Objective
 
 # Relative error of a term of a matrix-vector product, in units of epsilon.
 _ROUNDINGS = 10

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sharpness.objective import Objective
+from .objective import Objective
 
 # Added to the norm that divides, as in SAM's own perturbation.
 NORM_EPS = 1e-12

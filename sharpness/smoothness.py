@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sharpness.objective import Objective
+from .objective import Objective
 
 # A loss may come out this much below its minimum by rounding (of 1, or of the
 # minimum where that is larger).

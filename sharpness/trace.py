@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sharpness import lanczos
+from . import lanczos
 
 
 @dataclasses.dataclass(frozen=True)
