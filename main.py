@@ -207,14 +207,14 @@ def set_up_jax(config: ml_collections.ConfigDict) -> None:
 def train(workdir: str | None) -> int:
   """Trains, or resumes; returns the exit code."""
   set_up_jax(FLAGS.config)
+  from run_folder import naming
   from run_folder import progress
-  from run_folder import records
   from run_folder import tensorboard
   import train as training
 
   config = FLAGS.config
   workdir = workdir or os.path.join(
-    "runs", records.run_name(config, overrides())
+    "runs", naming.run_name(config, overrides())
   )
 
   @functools.cache
@@ -260,15 +260,16 @@ def train(workdir: str | None) -> int:
 
 def evaluate(workdir: str | None) -> int:
   """Evaluates a checkpoint and prints the metrics of each run as JSON."""
-  from run_folder import records
+  from run_folder import files
+  from run_folder import naming
 
   if workdir is None:
-    name = records.run_name(FLAGS.config, overrides())
+    name = naming.run_name(FLAGS.config, overrides())
     workdir = os.path.join("runs", name)
-  config = records.load_config(workdir)
+  config = files.load_config(workdir)
   if FLAGS.config is not None:
-    records.check_same(
-      workdir, records.identity(config), records.identity(FLAGS.config)
+    files.check_same(
+      workdir, files.identity(config), files.identity(FLAGS.config)
     )
     for name in overrides():
       if FLAGS.config[name] != config[name]:
@@ -278,7 +279,7 @@ def evaluate(workdir: str | None) -> int:
 
   for record in training.evaluate(workdir, FLAGS.checkpoint, FLAGS.data_dir):
     # A diverged run of a sweep is in its checkpoint, too.
-    print(json.dumps(records.finite(record)))
+    print(json.dumps(files.finite(record)))
   return 0
 
 

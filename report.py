@@ -19,7 +19,8 @@ from analysis import table as table_lib
 from program import cli
 from program import signals
 from program.cli import fail
-from run_folder import records
+from run_folder import files
+from run_folder import scoring
 
 SIZE = "num_unpruned_parameters"
 # These go with the size, and split no curve.
@@ -40,7 +41,7 @@ def parse_args() -> argparse.Namespace:
   parser.add_argument(
     "--metric",
     help="default: the first that a run has of "
-    + ", ".join(f"final_test_{name}" for name in records.SCORES),
+    + ", ".join(f"final_test_{name}" for name in scoring.SCORES),
   )
   parser.add_argument(
     "--choose_by",
@@ -56,7 +57,7 @@ def read(folders: list[str]) -> pd.DataFrame:
   for folder in dict.fromkeys(folders):
     try:
       frames.append(table_lib.read_frame([folder]))
-    except records.RunError as e:
+    except files.RunError as e:
       warn(f"skipped: {e}")
   if not frames:
     fail("no folder holds a finished run")
@@ -77,12 +78,12 @@ def pick_metrics(
   known = [
     name
     for name in finished.dropna(axis="columns", how="all").columns
-    if name.endswith(tuple(f"_{metric}" for metric in records.SCORES))
+    if name.endswith(tuple(f"_{metric}" for metric in scoring.SCORES))
   ]
   for flag, name in (("metric", metric), ("choose_by", choose_by)):
     if name and name not in known:
       fail(f"--{flag}={name!r}: must be one of {', '.join(known) or 'none'}")
-  for default in (f"final_test_{name}" for name in records.SCORES):
+  for default in (f"final_test_{name}" for name in scoring.SCORES):
     if not metric and default in known:
       metric = default
   if not metric:

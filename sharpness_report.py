@@ -24,7 +24,7 @@ from program import cli
 from program import jax_setup
 from program import signals
 from program.cli import fail
-from run_folder import records
+from run_folder import files
 from run_folder import tensorboard
 
 FILE = "sharpness.json"
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def report(args: argparse.Namespace) -> None:
-  config = records.load_config(args.workdir)
+  config = files.load_config(args.workdir)
   jax_setup.set_up(float64=config.dtype == "float64")
   from analysis import restored
   from sharpness import measures
@@ -117,8 +117,8 @@ def report(args: argparse.Namespace) -> None:
       " takes every example alone"
     )
   runs = restored.load(args.workdir, args.checkpoint, args.data_dir)
-  num_devices = records.num_devices(args.workdir)
-  provenance = records.provenance()
+  num_devices = files.num_devices(args.workdir)
+  provenance = files.provenance()
   for run in _select(runs, args.runs):
     if not run.is_finite():
       print(f"warning: skipped: run {run.name!r} diverged", file=sys.stderr)
@@ -148,11 +148,11 @@ def report(args: argparse.Namespace) -> None:
     bar = tqdm.tqdm(
       names, disable=not sys.stderr.isatty(), leave=False, unit="measure"
     )
-    found = records.finite(measures.measure(point, bar))
+    found = files.finite(measures.measure(point, bar))
     folder = run.folder / run.name
     folder.mkdir(exist_ok=True)
     record = _add(folder, dict(zip(PLACE, place, strict=True)), found)
-    records.write_json(folder / FILE, record | provenance)
+    files.write_json(folder / FILE, record | provenance)
     show(found, f"{folder}, step {run.step}, {args.split} split", point.rho)
     draw(record, folder)
     _write_scalars(found, run.step, folder)
@@ -170,8 +170,8 @@ def _select(runs: list[Any], names: str) -> list[Any]:
 
 
 def _add(
-  folder: pathlib.Path, place: records.Record, found: records.Record
-) -> records.Record:
+  folder: pathlib.Path, place: files.Record, found: files.Record
+) -> files.Record:
   """Returns what was found here, with what was found here before."""
   path = folder / FILE
   before = json.loads(path.read_text()) if path.exists() else {}
@@ -179,11 +179,11 @@ def _add(
   return (before if same else {}) | place | found
 
 
-def _numbers(found: records.Record) -> dict[str, float]:
+def _numbers(found: files.Record) -> dict[str, float]:
   return {name: x for name, x in found.items() if isinstance(x, float)}
 
 
-def show(found: records.Record, title: str, rho: float) -> None:
+def show(found: files.Record, title: str, rho: float) -> None:
   """Prints the numbers with their errors."""
   from sharpness import measures
 
@@ -198,7 +198,7 @@ def show(found: records.Record, title: str, rho: float) -> None:
 
 
 def _write_scalars(
-  found: records.Record, step: int, folder: pathlib.Path
+  found: files.Record, step: int, folder: pathlib.Path
 ) -> None:
   writer = tensorboard.create(str(folder))
   if writer is not None:
@@ -207,7 +207,7 @@ def _write_scalars(
     writer.close()
 
 
-def draw(record: records.Record, folder: pathlib.Path) -> None:
+def draw(record: files.Record, folder: pathlib.Path) -> None:
   """Draws spectrum.png and landscape.png of what was measured."""
   split = {"train": "training"}.get(record["split"], record["split"])
   if record.get("spectrum_density"):

@@ -35,7 +35,7 @@ import data
 from program import jax_setup
 from program import signals
 from program.cli import fail
-from run_folder import records
+from run_folder import files
 from run_folder import tensorboard
 from studies.kit import cells as cells_lib
 from studies.kit import computed
@@ -287,7 +287,7 @@ class Training(Work):
       cell.config, jax.local_device_count()
     )
     folder = str(self.folder(cell))
-    return records.read_result(folder, cell.config, num_devices) is not None
+    return files.read_result(folder, cell.config, num_devices) is not None
 
   def _is_over(self, cell: cells_lib.Cell) -> bool:
     return self._is_trained(cell) and not (
@@ -302,7 +302,7 @@ class Training(Work):
 
   def _train_cell(
     self, cell: cells_lib.Cell, show: Callable[[float], None]
-  ) -> records.Record:
+  ) -> files.Record:
     folder = self.folder(cell)
     short = self._estimates[cell.name] < SHORT_SECONDS
     cell.config.checkpoint_at_evals = not short
@@ -330,7 +330,7 @@ class Training(Work):
   def _measure_cell(
     self,
     cell: cells_lib.Cell,
-    measure: Callable[[restored.Run], records.Record],
+    measure: Callable[[restored.Run], files.Record],
   ) -> None:
     """Measures every run of a cell that did not diverge, and was not yet."""
     folder = self.folder(cell)
@@ -340,7 +340,7 @@ class Training(Work):
         if self._stop.number:
           raise train.Stopped("stopped while it was measured")
         if run.name in names:
-          line = {"run": run.name} | records.finite(measure(run))
+          line = {"run": run.name} | files.finite(measure(run))
           file.write(json.dumps(line) + "\n")
           file.flush()
 
@@ -391,17 +391,15 @@ class Computing(Work):
     return pd.DataFrame(computed.read(self.folder(cell), cell))
 
 
-def _measured(folder: pathlib.Path) -> list[records.Record]:
+def _measured(folder: pathlib.Path) -> list[files.Record]:
   """Returns what was measured of the runs of a cell."""
-  return records.read_lines(folder, MEASURES)
+  return files.read_lines(folder, MEASURES)
 
 
 def _to_measure(folder: pathlib.Path) -> set[str]:
   """Returns the runs of a cell that are over that are still to be measured."""
   finished = {
-    run["run"]
-    for run in records.read_runs(folder)
-    if run["status"] == "finished"
+    run["run"] for run in files.read_runs(folder) if run["status"] == "finished"
   }
   return finished - {line["run"] for line in _measured(folder)}
 
@@ -414,7 +412,7 @@ def conclude(
   curves = [n for n in results if results[n].map(type).eq(list).any()]
   table_lib.write_csv(results.drop(columns=curves), workdir / "results.csv")
   claims = study.claim(results)
-  records.write_json(
+  files.write_json(
     workdir / "claim.json",
     {"paper": study.PAPER, "claim": study.CLAIM, "found": claims},
   )

@@ -15,8 +15,10 @@ import ml_collections
 from configs import base
 import data
 from run_folder import checkpoints
+from run_folder import files
+from run_folder import naming
 from run_folder import progress
-from run_folder import records
+from run_folder import scoring
 from run_folder import snapshots
 from sharpness import measures
 from training import evaluation
@@ -69,7 +71,7 @@ class _Loop:
   def __init__(
     self,
     exp: Experiment,
-    folder: records.RunFolder,
+    folder: files.RunFolder,
     writer: RunsWriter | None,
     weights: dict[str, PyTree] | None,
   ):
@@ -78,7 +80,7 @@ class _Loop:
     self.writer = writer
     self.checkpoints = checkpoints.Checkpoints(folder.path)
     self.is_sweep = bool(base.swept(exp.config))
-    self.names = records.run_names(exp.config)
+    self.names = naming.run_names(exp.config)
     self.writers: list[Writer] = []
     if writer is not None and len(self.names) <= MAX_SWEEP_WRITERS:
       self.writers = (
@@ -88,7 +90,7 @@ class _Loop:
     self.objectives = objectives.Objectives(exp)
     # By the index of the run: what was not finite, and at which step.
     self.diverged: dict[int, Diverged] = {}
-    self.newest_train_metrics: dict[int, records.Record] = {}
+    self.newest_train_metrics: dict[int, files.Record] = {}
     self.log_step, self.log_time = 0, time.monotonic()
 
   @property
@@ -111,7 +113,7 @@ class _Loop:
 
   def train(
     self, hooks: Sequence[Hook], should_stop: Callable[[], bool]
-  ) -> records.Record:
+  ) -> files.Record:
     """Takes the steps that are left and returns the result."""
     exp = self.exp
     start = time.monotonic()
@@ -165,7 +167,7 @@ class _Loop:
   def _write_beginning(self, counts: list[dict[str, int]]) -> None:
     """Writes to TensorBoard what is known of the runs before they train."""
     for writer, run in zip(self.writers, self.exp.runs, strict=False):
-      hparams = records.identity(run)
+      hparams = files.identity(run)
       writer.write_hparams({k: _plain(v) for k, v in hparams.items()})
     if self.writer is not None and not self.is_sweep:
       params = self.trainer.state(0).params
@@ -219,7 +221,7 @@ class _Loop:
       self.trainer.reset_metrics()
     else:
       lines = {run: {} for run in lines}
-    evaluated: dict[int, records.Record] = {}
+    evaluated: dict[int, files.Record] = {}
     if "evaluate" in due and lines:
       evaluated = self._evaluate(lines)
       shown = [
@@ -241,7 +243,7 @@ class _Loop:
     if "save" in due or ("evaluate" in due and at_evals):
       self._save(self._score(evaluated))
 
-  def _train_lines(self) -> dict[int, records.Record]:
+  def _train_lines(self) -> dict[int, files.Record]:
     """Returns the training metrics of the runs that go on."""
     lines = {}
     computed = self.trainer.train_metrics()
@@ -253,7 +255,7 @@ class _Loop:
         lines[run] = {_train_name(k): v for k, v in values.items()}
     return lines
 
-  def _evaluate(self, runs: Iterable[int]) -> dict[int, records.Record]:
+  def _evaluate(self, runs: Iterable[int]) -> dict[int, files.Record]:
     """Returns the evaluations of those of the runs that go on."""
     evaluated = {}
     values = self.trainer.evaluate()
@@ -265,9 +267,7 @@ class _Loop:
         evaluated[run] = values[run]
     return evaluated
 
-  def _measure(
-    self, lines: dict[int, records.Record]
-  ) -> dict[int, records.Record]:
+  def _measure(self, lines: dict[int, files.Record]) -> dict[int, files.Record]:
     """Returns the lines of the runs with their sharpness."""
     start = time.monotonic()
     exp = self.exp
@@ -284,7 +284,7 @@ class _Loop:
         learning_rate=config.learning_rate * rate,
         num_devices=experiment.devices_per_run(exp.config, exp.num_devices),
       )
-      found = records.finite(measures.measure(point, objectives.WHILE_TRAINING))
+      found = files.finite(measures.measure(point, objectives.WHILE_TRAINING))
       numbers = {k: v for k, v in found.items() if isinstance(v, float)}
       measured[run] = line | numbers
     self.log_time += time.monotonic() - start
@@ -305,7 +305,7 @@ class _Loop:
     self.diverged[run] = where
     self.trainer.given_up.add(run)
 
-  def _place(self, run: int) -> records.Record:
+  def _place(self, run: int) -> files.Record:
     """Returns which run and step a line is about."""
     epoch = self.step / self.exp.steps_per_epoch
     at = {"step": self.step, "epoch": epoch}
@@ -313,8 +313,8 @@ class _Loop:
 
   def _write(
     self,
-    lines: dict[int, records.Record],
-    evaluated: dict[int, records.Record],
+    lines: dict[int, files.Record],
+    evaluated: dict[int, files.Record],
   ) -> None:
     for run, line in lines.items():
       self.folder.append(self._place(run) | line)
@@ -331,12 +331,12 @@ class _Loop:
     self.log_step, self.log_time = self.step, now
     self.writers[0].write_scalars(self.step, lines[0] | speed)
 
-  def _write_points(self, evaluated: dict[int, records.Record]) -> None:
+  def _write_points(self, evaluated: dict[int, files.Record]) -> None:
     """Writes to TensorBoard what of an evaluation is drawn of a sweep."""
     period = self._periods()["evaluate"]
     for run, values in evaluated.items():
       values = self.newest_train_metrics.get(run, {}) | values
-      kind = records.metric_of(records.score_name(values))
+      kind = scoring.metric_of(scoring.score_name(values))
       point = {k: v for k, v in values.items() if k.endswith(kind)}
       evaluations = -(-self.exp.num_steps // period)
       stride = -(-evaluations // (MAX_SWEEP_NUMBERS // len(point)))
@@ -344,26 +344,26 @@ class _Loop:
       if at_end or self.step % (stride * period) == 0:
         self.writers[run].write_scalars(self.step, point)
 
-  def _score(self, evaluated: dict[int, records.Record]) -> float | None:
+  def _score(self, evaluated: dict[int, files.Record]) -> float | None:
     """Returns by what the best checkpoint of a run is chosen."""
     # The runs of a sweep share their checkpoints, but not their best step.
-    if self.is_sweep or not evaluated or records.is_partial(evaluated[0]):
+    if self.is_sweep or not evaluated or scoring.is_partial(evaluated[0]):
       return None
-    name = records.score_name(evaluated[0])
-    return records.score(name, evaluated[0][name])
+    name = scoring.score_name(evaluated[0])
+    return scoring.score(name, evaluated[0][name])
 
   def _save(self, score: float | None) -> None:
     self.folder.sync()
     self.checkpoints.wait()
     self.checkpoints.save(self.step, self.trainer.items(), score)
 
-  def _finish(self, seconds: float) -> records.Record:
+  def _finish(self, seconds: float) -> files.Record:
     """Writes result.json, after the last checkpoint is on disk."""
     self.checkpoints.wait()
     runs = self._run_records()
     result = {
       "status": "finished" if self._going() else "diverged",
-      "config": records.to_json(self.exp.config),
+      "config": files.to_json(self.exp.config),
       "num_steps": self.step,
       **({"runs": runs} if self.is_sweep else runs[0]),
       "wall_time_seconds": seconds,
@@ -372,20 +372,20 @@ class _Loop:
       "num_devices": experiment.devices_per_run(
         self.exp.config, self.exp.num_devices
       ),
-      **records.provenance(),
+      **files.provenance(),
     }
     self.folder.finish(result)
     return result
 
-  def _run_records(self) -> list[records.Record]:
-    lines: dict[str, list[records.Record]] = {name: [] for name in self.names}
+  def _run_records(self) -> list[files.Record]:
+    lines: dict[str, list[files.Record]] = {name: [] for name in self.names}
     for line in self.folder.lines():
       lines[line.pop("run", "")].append(line)
     runs = []
     for i, counts in enumerate(self.trainer.count_parameters()):
-      run: records.Record = {"run": self.names[i]} if self.is_sweep else {}
+      run: files.Record = {"run": self.names[i]} if self.is_sweep else {}
       run["status"] = "diverged" if i in self.diverged else "finished"
-      run |= counts | records.summarize(lines[self.names[i]])
+      run |= counts | scoring.summarize(lines[self.names[i]])
       if i in self.diverged:
         metric, step = self.diverged[i]
         run["diverged"] = {"metric": metric, "step": step}
@@ -411,7 +411,7 @@ def _plain(value: Any) -> Any:
 
 def _train_name(metric: str) -> str:
   """The metrics that evaluations have too are told apart by their split."""
-  return f"train_{metric}" if metric in records.SCORES else metric
+  return f"train_{metric}" if metric in scoring.SCORES else metric
 
 
 def _weights_of(exp: Experiment, workdir: str) -> dict[str, PyTree]:
@@ -431,7 +431,7 @@ def train_and_evaluate(
   data_dir: str | None = None,
   make_hooks: Callable[[int], Sequence[Hook]] = lambda num_steps: (),
   should_stop: Callable[[], bool] = lambda: False,
-) -> records.Record:
+) -> files.Record:
   """Trains, or resumes, or finds that the run, or the sweep, is over.
 
   Args:
@@ -456,7 +456,7 @@ def train_and_evaluate(
   """
   base.check(config)
   num_devices = experiment.devices_per_run(config, jax.local_device_count())
-  result = records.read_result(workdir, config, num_devices)
+  result = files.read_result(workdir, config, num_devices)
   if result is not None:
     return result
   exp = experiment.create(config, data.load_runs(base.runs(config), data_dir))
@@ -472,7 +472,7 @@ def train_experiment(
   *,
   make_hooks: Callable[[int], Sequence[Hook]] = lambda num_steps: (),
   should_stop: Callable[[], bool] = lambda: False,
-) -> records.Record:
+) -> files.Record:
   """`train_and_evaluate` for an experiment with data of its own."""
   experiment.check_batch(exp)
   weights = None
@@ -482,7 +482,7 @@ def train_experiment(
   num_devices = experiment.devices_per_run(exp.config, exp.num_devices)
   with (
     contextlib.closing(
-      records.RunFolder(workdir, exp.config, num_devices)
+      files.RunFolder(workdir, exp.config, num_devices)
     ) as folder,
     contextlib.closing(_Loop(exp, folder, writer, weights)) as loop,
   ):
@@ -491,7 +491,7 @@ def train_experiment(
 
 def evaluate(
   workdir: str, which: str = "latest", data_dir: str | None = None
-) -> list[records.Record]:
+) -> list[files.Record]:
   """Returns the metrics of every run in a checkpoint of a run folder.
 
   Args:
@@ -503,7 +503,7 @@ def evaluate(
     RunError, CheckpointError: there is no such run or checkpoint.
     DataError: the data is missing.
   """
-  config = records.load_config(workdir)
+  config = files.load_config(workdir)
   exp = experiment.create(config, data.load_runs(base.runs(config), data_dir))
   parts = exp.split()
   one_run = {"weights": abstract_weights(parts[0])}
@@ -511,7 +511,7 @@ def evaluate(
   step, items = checkpoints.restore(workdir, which, like)
   weights = trainer_lib.cut(items["weights"], parts)
   evaluator = evaluation.create(parts)
-  names = records.run_names(config)
+  names = naming.run_names(config)
   return [
     ({"run": name} if name else {}) | {"step": step} | values
     for name, values in zip(names, evaluator(weights), strict=True)

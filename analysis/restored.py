@@ -12,7 +12,8 @@ import numpy as np
 from configs import base
 import data
 from run_folder import checkpoints
-from run_folder import records
+from run_folder import files
+from run_folder import naming
 from run_folder import snapshots
 from sharpness import objective as objective_lib
 from training import experiment
@@ -74,9 +75,9 @@ class Run:
     factor = self.experiment.schedule(jnp.int32(max(self.step - 1, 0)))
     return self.config.learning_rate * float(factor)
 
-  def lines(self) -> list[records.Record]:
+  def lines(self) -> list[files.Record]:
     """Returns its lines of metrics.jsonl."""
-    lines = records.read_lines(self.folder)
+    lines = files.read_lines(self.folder)
     return [line for line in lines if line.get("run", "") == self.name]
 
   def is_finite(self) -> bool:
@@ -89,7 +90,7 @@ class Run:
       RunError: there is no snapshot of that step.
     """
     if step not in snapshots.steps(self.folder):
-      raise records.RunError(
+      raise files.RunError(
         f"{self.folder}: has no snapshot of step {step}; train in a folder of"
         " its own with config.snapshot_every_epochs"
       )
@@ -120,7 +121,7 @@ def load(
     RunError, CheckpointError: there is no such run or checkpoint.
     DataError: the data is missing.
   """
-  config = records.load_config(str(workdir))
+  config = files.load_config(str(workdir))
   datasets = data.load_runs(base.runs(config), data_dir)
   exp = experiment.create(config, datasets, jax.local_devices()[:1])
   one_run = {"weights": state_lib.abstract_weights(exp)}
@@ -132,7 +133,7 @@ def load(
   like = trainer.abstract_checkpoint(exp, one_run)
   step, items = checkpoints.restore(workdir, which, like)
   host = jax.device_get(items)
-  names = records.run_names(config)
+  names = naming.run_names(config)
   owns = [
     jax.tree.map(lambda x, i=i: x[i], host) if exp.is_stacked else host
     for i in range(len(names))

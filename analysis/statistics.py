@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import special
 
 from configs import base
-from run_folder import records
+from run_folder import scoring
 
 CONFIDENCE = 0.95
 # What only SAM reads: runs of the base optimizer belong to every value of it.
@@ -98,7 +98,7 @@ def choose(
   means = means.reset_index().merge(seeds.reset_index(), on=group)
   means = means[means["count"] == means["seed"]].reset_index(drop=True)
   # Rounded, or the order of summation would break ties.
-  scores = records.score(choose_by, 1) * means["mean"].round(12)
+  scores = scoring.score(choose_by, 1) * means["mean"].round(12)
   rows = scores.groupby([means[name] for name in group]).idxmax()
   chosen = means.loc[rows, [*group, over, "mean"]]
   return chosen.rename(columns={"mean": choose_by}).reset_index(drop=True)
@@ -143,7 +143,7 @@ def gains(
   means = finished[finished["rho"] == 0].groupby(shared)[metric].mean()
   pairs = sam.merge(means.rename("base").reset_index(), on=shared).dropna()
   pairs[["base", "sam"]] *= scale(metric)
-  pairs["gain"] = records.score(metric, 1) * (pairs["sam"] - pairs["base"])
+  pairs["gain"] = scoring.score(metric, 1) * (pairs["sam"] - pairs["base"])
   pairs = pairs.sort_values([*group, "seed"], ignore_index=True)
   wanted = frame.loc[frame["rho"] > 0, [*group, "seed"]].drop_duplicates()
   pairs.attrs["num_dropped"] = len(wanted) - len(pairs)
@@ -300,7 +300,7 @@ def rho_trend(
     [np.ones(n), rng.multinomial(n, np.full(n, 1 / n), size=num_resamples)]
   )
   means = (weights / n @ table.T.to_numpy()).round(12)
-  means *= records.score(choose_by, 1)
+  means *= scoring.score(choose_by, 1)
   best = [
     rhos[sizes == one][means[:, sizes == one].argmax(axis=1)]
     for one in np.unique(sizes)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from configs import base
-from run_folder import records
+from run_folder import files
 
 # A row describes one run, so what lists the runs of a sweep is no column.
 FIELDS = {
@@ -41,17 +41,17 @@ def read_frame(folders: Iterable[str | os.PathLike[str]]) -> pd.DataFrame:
   A run of SAM with rho = 0 is one of its base optimizer, and named so.
 
   Raises:
-    records.RunError: a folder is not that of a finished run.
+    files.RunError: a folder is not that of a finished run.
   """
   rows = [
     _row(os.fspath(folder), record)
     for folder in folders
-    for record in records.read_runs(os.fspath(folder))
+    for record in files.read_runs(os.fspath(folder))
   ]
   return pd.DataFrame(rows)
 
 
-def _row(folder: str, record: records.Record) -> records.Record:
+def _row(folder: str, record: files.Record) -> files.Record:
   row = {"folder": folder, "run": record["run"]}
   row |= _fields(record["config"])
   row |= {name: record[name] for name in _FACTS}
@@ -60,7 +60,7 @@ def _row(folder: str, record: records.Record) -> records.Record:
   return row | {n: v for n, v in record.items() if n.startswith("best_test_")}
 
 
-def _fields(config: Mapping[str, Any]) -> records.Record:
+def _fields(config: Mapping[str, Any]) -> files.Record:
   config = dict(config)
   config["base_optimizer"] = base.base_optimizer(config)
   if config["optimizer"] != "sam" or config["rho"] == 0:

@@ -29,7 +29,7 @@ from benchmarks import outcome
 from benchmarks import step_time
 from configs import base
 from program import jax_setup
-from run_folder import records
+from run_folder import files
 from training import experiment
 from training import trainer as trainer_lib
 
@@ -66,7 +66,7 @@ def one_program(folder: str, width: int) -> dict[str, Any]:
   fields = [f"sweep.rho={RHO}", f"sweep.seed={seeds}"]
   _train(workdir, width, f"{folder}/cache", fields)
   seconds = time.perf_counter() - start
-  return _side(seconds, records.read_runs(workdir))
+  return _side(seconds, files.read_runs(workdir))
 
 
 def shell_loop(folder: str, width: int) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def shell_loop(folder: str, width: int) -> dict[str, Any]:
       workdir = f"{folder}/rho{rho}-seed{seed}"
       fields = [f"rho={rho}"] if rho else ["optimizer=sgd"]
       _train(workdir, width, f"{folder}/loop_cache", [*fields, f"seed={seed}"])
-      runs += records.read_runs(workdir)
+      runs += files.read_runs(workdir)
   return _side(time.perf_counter() - start, runs)
 
 
@@ -90,7 +90,7 @@ def torch_loop(folder: str, width: int) -> dict[str, Any]:
   return {"seconds": seconds, **json.loads(out.splitlines()[-1])}
 
 
-def _side(seconds: float, runs: list[records.Record]) -> dict[str, Any]:
+def _side(seconds: float, runs: list[files.Record]) -> dict[str, Any]:
   accuracies = [run["final"]["test_accuracy"] for run in runs]
   return {"seconds": seconds, "accuracies": accuracies}
 

@@ -5,8 +5,8 @@ import time
 
 import tqdm
 
-from run_folder import records
-from run_folder.records import Record
+from run_folder import scoring
+from run_folder.files import Record
 
 
 class Progress:
@@ -67,7 +67,7 @@ def describe(runs: list[Record]) -> str:
   Of several runs it states the range: 'accuracy test 66.11 to 94.44 %'.
   """
   parts = []
-  for metric in reversed(records.SCORES):
+  for metric in reversed(scoring.SCORES):
     shown = [
       f"{split} {_format(metric, [run[f'{split}_{metric}'] for run in runs])}"
       for split in ("train", "validation", "test")

@@ -24,7 +24,7 @@ CONFIG_FILES = sorted(set(CONFIGS.glob("[!_]*.py")) - {CONFIGS / "base.py"})
 BASE = f"--config={CONFIGS / 'base.py'}"
 DIGITS = CONFIGS / "mlp_digits.py"
 # Folders whose sources are not the program's.
-NOT_PROGRAM = {"benchmarks", "build", "configs", "runs", "tests"}
+NOT_PROGRAM = {"benchmarks", "build", "configs", "run_folder", "runs", "tests"}
 
 Refused = Callable[..., str]
 
@@ -716,11 +716,8 @@ def read_names() -> set[str]:
   names = set()
   for path in ROOT.rglob("*.py"):
     folders = path.relative_to(ROOT).parts[:-1]
-    # records.py only names and compares runs.
-    if (
-      any(f in NOT_PROGRAM or f.startswith(".") for f in folders)
-      or path == ROOT / "run_folder" / "records.py"
-    ):
+    # run_folder/ only names and compares runs.
+    if any(f in NOT_PROGRAM or f.startswith(".") for f in folders):
       continue
     for node in ast.walk(ast.parse(path.read_text())):
       if not isinstance(node, (ast.Attribute, ast.Subscript)):

@@ -11,7 +11,7 @@ import pytest
 from analysis import table as table_lib
 from configs import base
 import report
-from run_folder import records
+from run_folder import files
 
 
 def _record(test, validation=None, status="finished", **more):
@@ -39,10 +39,10 @@ def _write(path, record, sweep=None, **fields):
     config.sweep[name] = values
   path.mkdir()
   shared = {"num_steps": 10, "wall_time_seconds": 1.5, "device": "cpu"}
-  (path / records.CONFIG).write_text(
-    json.dumps({"config": records.to_json(config), "identity": {}})
+  (path / files.CONFIG).write_text(
+    json.dumps({"config": files.to_json(config), "identity": {}})
   )
-  (path / records.RESULT).write_text(json.dumps(shared | record))
+  (path / files.RESULT).write_text(json.dumps(shared | record))
   return str(path)
 
 

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from run_folder import checkpoints
-from run_folder import records
+from run_folder import files
 from sam import masks
 from tests import helpers
 import train
@@ -74,7 +74,7 @@ def _steps(workdir) -> list[int]:
 
 
 def _read_result(workdir):
-  result = json.loads((workdir / records.RESULT).read_text())
+  result = json.loads((workdir / files.RESULT).read_text())
   assert result.pop("wall_time_seconds") > 0
   del result["commit"]  # Someone may commit in the meantime.
   return result
@@ -82,7 +82,7 @@ def _read_result(workdir):
 
 def _assert_same_run(workdir, reference) -> None:
   """Fails unless two run folders have the same outcome."""
-  for name in (records.METRICS, records.CONFIG):
+  for name in (files.METRICS, files.CONFIG):
     assert (workdir / name).read_bytes() == (reference / name).read_bytes()
   assert _read_result(workdir) == _read_result(reference)
   assert _steps(workdir) == _steps(reference)
@@ -117,7 +117,7 @@ def reference(tmp_path_factory):
 
 
 def test_leaves_what_it_should(reference):
-  lines = records.read_lines(reference)
+  lines = files.read_lines(reference)
   logged = [*range(4, NUM_STEPS, 4), NUM_STEPS]
   evaluated = [11, 22, 33]
   assert [line["step"] for line in lines] == sorted({*logged, *evaluated})
@@ -221,7 +221,7 @@ def test_other_cadence_resumes(reference, tmp_path):
       for w in (tmp_path, reference)
     )
   )
-  config = json.loads((tmp_path / records.CONFIG).read_text())["config"]
+  config = json.loads((tmp_path / files.CONFIG).read_text())["config"]
   assert config.items() >= cadence.items()
 
 
@@ -259,11 +259,11 @@ def test_diverged(tmp_path, capfd):
 EVALUATED = ("step", "test_loss", "test_accuracy")
 
 
-def _evaluated(workdir) -> dict[int, records.Record]:
+def _evaluated(workdir) -> dict[int, files.Record]:
   """Returns the logged evaluations by step, without training metrics."""
   return {
     line["step"]: {k: v for k, v in line.items() if k in EVALUATED}
-    for line in records.read_lines(workdir)
+    for line in files.read_lines(workdir)
     if "test_loss" in line
   }
 
@@ -439,7 +439,7 @@ class Program:
       condition: sends it as soon as this holds, once the process trains.
       meanwhile: called while the process stands still, before the signal.
     """
-    metrics = self.workdir / records.METRICS
+    metrics = self.workdir / files.METRICS
     # The file is made anew when a run is resumed.
     before = metrics.stat().st_ino if metrics.exists() else None
     process = self._start()
@@ -461,7 +461,7 @@ class Program:
 
   def has_logged(self, step: int) -> Callable[[], bool]:
     return lambda: any(
-      line["step"] >= step for line in records.read_lines(self.workdir)
+      line["step"] >= step for line in files.read_lines(self.workdir)
     )
 
   def is_saving(self) -> bool:

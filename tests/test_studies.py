@@ -12,7 +12,7 @@ import pytest
 
 from analysis import table as table_lib
 from configs import base
-from run_folder import records
+from run_folder import files
 from sam import masks
 from studies.kit import findings
 import study as study_lib
@@ -194,8 +194,8 @@ PRESETS = [
 def write_result(folder, config):
   """Writes the files of a finished run folder, without metrics."""
   folder.mkdir()
-  config_json = json.dumps({"config": records.to_json(config)})
-  (folder / records.CONFIG).write_text(config_json)
+  config_json = json.dumps({"config": files.to_json(config)})
+  (folder / files.CONFIG).write_text(config_json)
   facts = {
     "run": "",
     "status": "finished",
@@ -206,7 +206,7 @@ def write_result(folder, config):
     "device": "cpu",
   }
   num_runs = math.prod(map(len, base.swept(config).values()))
-  (folder / records.RESULT).write_text(json.dumps({"runs": num_runs * [facts]}))
+  (folder / files.RESULT).write_text(json.dumps({"runs": num_runs * [facts]}))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from analysis import figures
 from analysis import statistics
 from analysis import table as table_lib
-from run_folder import records
+from run_folder import files
 from studies.kit import cells
 from studies.kit import computed
 import study
@@ -78,14 +78,14 @@ def test_study(tmp_path, capsys):
   folders = {name: tmp_path / "cells" / name for name in ("width4", "width8")}
   (folders["width4"] / study.MEASURES).unlink()
   trained = {
-    name: (folder / records.RESULT).stat().st_mtime_ns
+    name: (folder / files.RESULT).stat().st_mtime_ns
     for name, folder in folders.items()
   }
-  (folders["width8"] / records.RESULT).unlink()
+  (folders["width8"] / files.RESULT).unlink()
   assert study.run(STUDY, "tiny", tmp_path) == 0
   assert "2 cells\n" in capsys.readouterr().out
   for name, before in trained.items():
-    path = folders[name] / records.RESULT
+    path = folders[name] / files.RESULT
     assert (path.stat().st_mtime_ns == before) == (name == "width4")
   assert study.run(STUDY, "tiny", tmp_path) == 0
   assert "2 cells, 2 of them over" in capsys.readouterr().out
@@ -94,7 +94,7 @@ def test_study(tmp_path, capsys):
   assert again[columns].equals(results[columns])
 
   # A grid that has changed is not taken for the one that was trained.
-  with pytest.raises(records.RunError, match=r"sweep\.rho=\[0\.0, 0\.1\], not"):
+  with pytest.raises(files.RunError, match=r"sweep\.rho=\[0\.0, 0\.1\], not"):
     study.run(STUDY, "other", tmp_path)
 
 
@@ -144,7 +144,7 @@ def test_computed_study(tmp_path, capsys):
   (tmp_path / "cells" / "width8" / computed.RESULT).unlink()
   assert study.run(made, "tiny", tmp_path) == 0
   assert called == ["width4", "width8", "width8"]
-  with pytest.raises(records.RunError, match=r"bias=0\.5, not 1\.0"):
+  with pytest.raises(files.RunError, match=r"bias=0\.5, not 1\.0"):
     study.run(made, "other", tmp_path)
 
   folder = tmp_path / "part"

@@ -12,7 +12,7 @@ from configs import base
 from data import bucketing
 from data import pipeline
 from data.dataset import ArraySplit
-from run_folder.records import Record
+from run_folder.files import Record
 from training import games
 from training import losses
 from training import metrics as metrics_lib

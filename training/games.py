@@ -18,7 +18,7 @@ import numpy as np
 from configs import base
 from models import actor_critic
 from models import vit
-from run_folder.records import Record
+from run_folder.files import Record
 from training.experiment import Experiment
 
 PyTree = Any

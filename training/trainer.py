@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from data import pipeline
-from run_folder import records
+from run_folder import files
 from training import evaluation
 from training import metrics as metrics_lib
 from training import state as state_lib
@@ -144,7 +144,7 @@ class Trainer:
     for part in self._parts:
       part.metrics = part.no_metrics
 
-  def evaluate(self) -> list[records.Record]:
+  def evaluate(self) -> list[files.Record]:
     """Returns the evaluation of each run."""
     return self._evaluator([part.state.weights for part in self._parts])
 

@@ -10,7 +10,7 @@ import json
 import pathlib
 from typing import Any
 
-from run_folder import records
+from run_folder import files
 
 RESULT = "computed.json"
 
@@ -32,7 +32,7 @@ class Cell:
   labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def read(folder: pathlib.Path, cell: Cell) -> list[records.Record] | None:
+def read(folder: pathlib.Path, cell: Cell) -> list[files.Record] | None:
   """Returns the rows of a cell, or None if it is not over.
 
   Raises:
@@ -45,16 +45,16 @@ def read(folder: pathlib.Path, cell: Cell) -> list[records.Record] | None:
     found = json.loads(path.read_text())
     theirs, rows = found["settings"], found["rows"]
   except (OSError, ValueError, KeyError) as e:
-    raise records.RunError(f"workdir {folder}: cannot be used ({e})") from e
+    raise files.RunError(f"workdir {folder}: cannot be used ({e})") from e
   mine = json.loads(json.dumps(dict(cell.settings)))
-  records.check_same(folder, theirs, mine)
+  files.check_same(folder, theirs, mine)
   return rows
 
 
 def write(
-  folder: pathlib.Path, cell: Cell, rows: Sequence[records.Record]
+  folder: pathlib.Path, cell: Cell, rows: Sequence[files.Record]
 ) -> None:
   """Writes the rows of a cell; what is not finite becomes None."""
   folder.mkdir(parents=True, exist_ok=True)
-  found = {"settings": dict(cell.settings), "rows": records.finite(list(rows))}
-  records.write_json(folder / RESULT, found | records.provenance())
+  found = {"settings": dict(cell.settings), "rows": files.finite(list(rows))}
+  files.write_json(folder / RESULT, found | files.provenance())

@@ -13,7 +13,7 @@ from analysis import restored
 from configs import base
 from data import load_runs
 from data.dataset import StreamSplit
-from run_folder import records
+from run_folder import files
 from sharpness import measures
 import sharpness_report
 from tests import helpers
@@ -207,7 +207,7 @@ def test_runs_of_a_sweep(sweep):
   start = [run.snapshot(0).weights for run in runs]
   helpers.assert_same_bits(start[0], start[2])
   assert helpers.max_difference(start[0], start[1]) > 0.1
-  with pytest.raises(records.RunError, match="has no snapshot of step 1;"):
+  with pytest.raises(files.RunError, match="has no snapshot of step 1;"):
     runs[0].snapshot(1)
 
 

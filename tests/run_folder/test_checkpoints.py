@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from run_folder import checkpoints
-from run_folder import records
+from run_folder import scoring
 from tests import helpers
 
 
@@ -92,11 +92,11 @@ def test_keeps_two_newest_and_best(tmp_path, metric, values, best):
     for step, value in enumerate(values, 1)
     if value is not None
   ]
-  assert records.score_name([f"{split}_x", *lines[0]]) == metric
-  assert records.summarize(lines)["best"]["step"] == best
+  assert scoring.score_name([f"{split}_x", *lines[0]]) == metric
+  assert scoring.summarize(lines)["best"]["step"] == best
   _save(
     tmp_path,
-    [None if v is None else records.score(metric, v) for v in values],
+    [None if v is None else scoring.score(metric, v) for v in values],
   )
   newest = len(values)
   kept = {best, newest - 1, newest}

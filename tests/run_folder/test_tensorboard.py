@@ -5,7 +5,7 @@ from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.util import tensor_util
 
-from run_folder import records
+from run_folder import files
 from run_folder import tensorboard
 from tests import helpers
 import train
@@ -33,7 +33,7 @@ def test_events_hold_what_the_run_logged(tmp_path):
     for event in events.Tensors(tag):
       value = float(tensor_util.make_ndarray(event.tensor_proto))
       logged.setdefault(event.step, {})[tag] = value
-  lines = records.read_lines(folder)
+  lines = files.read_lines(folder)
   assert len(lines) > 3
   for line in lines:
     step = line.pop("step")

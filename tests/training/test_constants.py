@@ -8,7 +8,7 @@ import pytest
 
 from configs import base
 import data
-from run_folder import records
+from run_folder import files
 from tests import helpers
 import train
 from training import experiment
@@ -86,12 +86,12 @@ def test_survive_a_checkpoint(tmp_path, sweep):
     start(tmp_path / "stopped", 5)
   start(tmp_path / "stopped", 100)
   whole, stopped = (
-    (tmp_path / name / records.METRICS).read_bytes()
+    (tmp_path / name / files.METRICS).read_bytes()
     for name in ("whole", "stopped")
   )
   assert whole == stopped
   evaluated = train.evaluate(str(tmp_path / "stopped"))
-  runs = records.read_runs(tmp_path / "stopped")
+  runs = files.read_runs(tmp_path / "stopped")
   assert len(evaluated) == len(runs) == max(1, len(sweep))
   for run, values in zip(runs, evaluated, strict=True):
     assert values["test_loss"] == run["final"]["test_loss"]

@@ -6,7 +6,7 @@ import pytest
 
 from analysis import restored
 from data import motifs
-from run_folder import records
+from run_folder import files
 from tests import helpers
 import train
 
@@ -35,9 +35,9 @@ def test_everything_works_on_graphs(tmp_path, monkeypatch):
   )
   c.sweep.seed, c.sweep.label_noise = (0, 1), (0.0, 0.2)
   train.train_and_evaluate(c, str(tmp_path))
-  result = json.loads((tmp_path / records.RESULT).read_text())
+  result = json.loads((tmp_path / files.RESULT).read_text())
   assert [run["status"] for run in result["runs"]] == ["finished"] * 4
-  lines = records.read_lines(tmp_path)
+  lines = files.read_lines(tmp_path)
   for run, record in zip(restored.load(tmp_path), result["runs"], strict=True):
     precisions = [
       line["test_average_precision"]

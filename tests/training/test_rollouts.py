@@ -10,7 +10,7 @@ import pytest
 from analysis import restored
 import data
 from data import breakout
-from run_folder import records
+from run_folder import files
 from tests import helpers
 import train
 from training import experiment
@@ -128,8 +128,8 @@ def test_a_sweep_of_pruned_players(tmp_path):
       config, str(tmp_path), should_stop=lambda: next(calls) == 3
     )
   train.train_and_evaluate(config, str(tmp_path))
-  result = json.loads((tmp_path / records.RESULT).read_text())
-  lines = records.read_lines(tmp_path)
+  result = json.loads((tmp_path / files.RESULT).read_text())
+  lines = files.read_lines(tmp_path)
   runs = restored.load(tmp_path)
   again = train.evaluate(str(tmp_path))
   for run, record, evaluated in zip(runs, result["runs"], again, strict=True):

@@ -10,7 +10,8 @@ import pytest
 
 from configs import base
 import data
-from run_folder import records
+from run_folder import files
+from run_folder import naming
 from tests import helpers
 import train
 from training import experiment
@@ -128,7 +129,7 @@ def test_runs_of_one_seed_share_what_they_should():
   c = _config({"seed": (0, 1), "rho": (0.0, 0.1), "label_noise": (0.0, 0.5)})
   trainer = _trainer(c)
   states = _states(trainer)
-  names = records.run_names(c)
+  names = naming.run_names(c)
   of_runs = zip(states, trainer.exp.datasets, strict=True)
   runs = dict(zip(names, of_runs, strict=True))
   for (name, (state, dataset)), (
@@ -213,7 +214,7 @@ def test_a_diverged_run_does_not_touch_its_neighbours(tmp_path):
   )
   _train(tmp_path / "good", {"learning_rate": (0.1,), "seed": (0, 1)})
   assert result["status"] == "finished"
-  runs = records.read_runs(tmp_path / "all")
+  runs = files.read_runs(tmp_path / "all")
   assert [run["status"] for run in runs] == ["finished"] * 2 + ["diverged"] * 2
   assert [run["config"]["learning_rate"] for run in runs] == [0.1] * 2 + [
     1e30
@@ -221,11 +222,9 @@ def test_a_diverged_run_does_not_touch_its_neighbours(tmp_path):
   for run in runs[2:]:
     assert run["diverged"] == {"metric": "loss", "step": 1}
     assert "final" not in run
-  for run, alone in zip(
-    runs, records.read_runs(tmp_path / "good"), strict=False
-  ):
+  for run, alone in zip(runs, files.read_runs(tmp_path / "good"), strict=False):
     assert run["final"] == pytest.approx(alone["final"], rel=1e-5)
-  lines = records.read_lines(tmp_path / "all")
+  lines = files.read_lines(tmp_path / "all")
   bad = [line for line in lines if "learning_rate=1e+30" in line["run"]]
   assert [set(line) for line in bad] == [
     {"run", "step", "epoch", "diverged"}
@@ -250,13 +249,13 @@ def test_resumed_sweep_equals_an_uninterrupted_one(tmp_path, mode):
         _train(folder, sweep, None, _stop_before(number), sweep_mode=mode)
     _train(folder, sweep, sweep_mode=mode)
   whole, stopped = folders.values()
-  for name in (records.METRICS, records.CONFIG):
+  for name in (files.METRICS, files.CONFIG):
     assert (whole / name).read_bytes() == (stopped / name).read_bytes()
   drop = {"wall_time_seconds", "commit"}
   results = [
     {k: v for k, v in run.items() if k not in drop}
     for folder in folders.values()
-    for run in records.read_runs(folder)
+    for run in files.read_runs(folder)
   ]
   assert results[:8] == results[8:]
   assert [run["status"] for run in results[:8]] == (
@@ -296,7 +295,7 @@ def test_what_tensorboard_gets(tmp_path):
 
 def test_folder_of_another_sweep(tmp_path):
   _train(tmp_path, {"rho": (0.0, 0.1)})
-  config = json.loads((tmp_path / records.CONFIG).read_text())
+  config = json.loads((tmp_path / files.CONFIG).read_text())
   assert config["config"]["sweep"] == {"rho": [0.0, 0.1]}
-  with pytest.raises(records.RunError, match=r"sweep\.rho=\[0\.0, 0\.1\], not"):
+  with pytest.raises(files.RunError, match=r"sweep\.rho=\[0\.0, 0\.1\], not"):
     _train(tmp_path, {"rho": (0.0, 0.2)})

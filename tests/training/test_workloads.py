@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from run_folder import records
+from run_folder import files
 from tests import tfds_fixtures
 import train
 
@@ -153,9 +153,9 @@ def test_the_loss_falls(name, data_dir, tmp_path):
   config.update_from_flattened_dict(FIELDS[name])
   result = train.train_and_evaluate(config, str(tmp_path), data_dir=data_dir)
   assert result["status"] == "finished"
-  lines = records.read_lines(tmp_path)
+  lines = files.read_lines(tmp_path)
   evaluated = train.evaluate(str(tmp_path), "latest", data_dir)
-  runs = records.read_runs(tmp_path)
+  runs = files.read_runs(tmp_path)
   for run, again in zip(runs, evaluated, strict=True):
     losses = [
       line["train_loss"]

@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 from configs import base
-from run_folder import records
+from run_folder import files
+from run_folder import scoring
 from tests import helpers
 
 
@@ -20,7 +21,7 @@ def _snapshot(path: pathlib.Path):
 
 
 def _open(path, num_devices=1, **fields):
-  return records.RunFolder(str(path), helpers.config(**fields), num_devices)
+  return files.RunFolder(str(path), helpers.config(**fields), num_devices)
 
 
 def _changed(name, value):
@@ -69,18 +70,18 @@ def test_whose_folder_it_is(tmp_path, fields):
     other = config.copy_and_resolve_references()
     other[name] = new
     if field.cadence or not base.is_read(name, config):
-      assert records.read_result(str(tmp_path), other, 1) is None, name
-      folder = records.RunFolder(str(tmp_path), other, 1)
+      assert files.read_result(str(tmp_path), other, 1) is None, name
+      folder = files.RunFolder(str(tmp_path), other, 1)
       folder.close()
-      saved = json.loads((tmp_path / records.CONFIG).read_text())["config"]
-      assert saved[name] == records.to_json(other)[name]
+      saved = json.loads((tmp_path / files.CONFIG).read_text())["config"]
+      assert saved[name] == files.to_json(other)[name]
       _open(tmp_path, **fields).close()
       continue
     before = _snapshot(tmp_path)
     stated = [list(v) if field.kind is tuple else v for v in (old, new)]
     expected = f"holds a run with {name}={stated[0]!r}, not {stated[1]!r};"
-    for attempt in (records.read_result, records.RunFolder):
-      with pytest.raises(records.RunError) as error:
+    for attempt in (files.read_result, files.RunFolder):
+      with pytest.raises(files.RunError) as error:
         attempt(str(tmp_path), other, 1)
       assert expected in str(error.value)
     assert _snapshot(tmp_path) == before, name
@@ -88,44 +89,44 @@ def test_whose_folder_it_is(tmp_path, fields):
 
 def test_number_of_devices_is_part_of_a_run(tmp_path):
   _open(tmp_path, num_devices=2).close()
-  with pytest.raises(records.RunError, match="num_devices=2, not 1"):
+  with pytest.raises(files.RunError, match="num_devices=2, not 1"):
     _open(tmp_path, num_devices=1)
 
 
 def test_one_process_at_a_time(tmp_path):
   folder = _open(tmp_path)
   before = _snapshot(tmp_path)
-  with pytest.raises(records.RunError, match="in use by another process"):
+  with pytest.raises(files.RunError, match="in use by another process"):
     _open(tmp_path)
   assert _snapshot(tmp_path) == before
   folder.close()
-  with pytest.raises(records.RunError, match="seed=0, not 1"):
+  with pytest.raises(files.RunError, match="seed=0, not 1"):
     _open(tmp_path, seed=1)
   _open(tmp_path).close()
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "\xff"])
 def test_unusable_config_file(tmp_path, text):
-  (tmp_path / records.CONFIG).write_text(text, encoding="latin-1")
-  for attempt in (records.read_result, records.RunFolder):
-    with pytest.raises(records.RunError, match="cannot be used"):
+  (tmp_path / files.CONFIG).write_text(text, encoding="latin-1")
+  for attempt in (files.read_result, files.RunFolder):
+    with pytest.raises(files.RunError, match="cannot be used"):
       attempt(str(tmp_path), helpers.config(), 1)
 
 
 def test_folder_that_is_a_file(tmp_path):
   (tmp_path / "file").write_text("")
-  with pytest.raises(records.RunError, match="cannot be used"):
+  with pytest.raises(files.RunError, match="cannot be used"):
     _open(tmp_path / "file")
 
 
 def test_result(tmp_path):
   read = [str(tmp_path / "run"), helpers.config(), 1]
-  assert records.read_result(*read) is None
+  assert files.read_result(*read) is None
   folder = _open(tmp_path / "run")
-  assert records.read_result(*read) is None
+  assert files.read_result(*read) is None
   folder.finish({"status": "finished"})
   folder.close()
-  assert records.read_result(*read) == {"status": "finished"}
+  assert files.read_result(*read) == {"status": "finished"}
 
 
 # --- metrics.jsonl -----------------------------------------------------------
@@ -140,7 +141,7 @@ def test_keeps_lines_up_to_the_checkpoint(tmp_path, cut_off):
   for line in lines[:2]:
     folder.append(line)
   folder.close()
-  metrics = tmp_path / records.METRICS
+  metrics = tmp_path / files.METRICS
   whole = metrics.read_text()
   metrics.write_text(whole + cut_off)
 
@@ -153,13 +154,13 @@ def test_keeps_lines_up_to_the_checkpoint(tmp_path, cut_off):
     folder.append(lines[2])
     folder.sync()
     folder.close()
-    assert records.read_lines(tmp_path)[-1] == lines[2]
-    assert records.read_lines(tmp_path)[:kept] == lines[:kept]
+    assert files.read_lines(tmp_path)[-1] == lines[2]
+    assert files.read_lines(tmp_path)[:kept] == lines[:kept]
 
 
 def test_no_metrics_yet(tmp_path):
-  assert records.read_lines(tmp_path) == []
-  assert records.summarize([]) == {}
+  assert files.read_lines(tmp_path) == []
+  assert scoring.summarize([]) == {}
 
 
 def test_summary():
@@ -172,7 +173,7 @@ def test_summary():
     {"step": 5, "validation_accuracy": 0.25, "test_accuracy": 0.75},
     {"step": 6, "train_loss": 2.0},
   ]
-  assert records.summarize(lines) == {
+  assert scoring.summarize(lines) == {
     "final": lines[4],
     "best": {"chosen_by": "validation_accuracy"} | lines[3],
     "best_test_accuracy": 0.9,
@@ -181,7 +182,7 @@ def test_summary():
 
 def test_summary_of_a_loss():
   lines = [{"step": s, "test_loss": abs(s - 2.5)} for s in range(5)]
-  assert records.summarize(lines) == {
+  assert scoring.summarize(lines) == {
     "final": lines[4],
     "best": {"chosen_by": "test_loss"} | lines[3],
     "best_test_loss": 0.5,

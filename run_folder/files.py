@@ -4,16 +4,14 @@ config.json: the resolved config. metrics.jsonl: one line per logged step.
 result.json: the outcome, written once at the end.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 import contextlib
 import fcntl
-import hashlib
 import importlib.metadata
 import json
 import math
 import os
 import pathlib
-import re
 import subprocess
 from typing import IO, Any
 
@@ -22,72 +20,18 @@ import ml_collections
 from configs import base
 
 CONFIG = "config.json"
+
 METRICS = "metrics.jsonl"
+
 RESULT = "result.json"
-# The metrics by which steps are chosen: the first that a run has.
-SCORES = ("score", "average_precision", "accuracy", "loss")
 
 Record = dict[str, Any]
-MAX_NAME = 180
-_IN_EVERY_NAME = ("dataset", "model", "optimizer")
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 class RunError(base.UserError):
   """A run folder that cannot be used."""
-
-
-def run_name(
-  config: ml_collections.ConfigDict, overrides: Iterable[str]
-) -> str:
-  """Returns the default name of a run's folder.
-
-  It states data set, model, width, optimizer, rho, seed and every field in
-  `overrides` that the run reads and that changes its trajectory.
-
-  Args:
-    config: the resolved config.
-    overrides: names of the fields that were set by flag.
-  """
-  parts = [config.dataset, config.model]
-  stated = set(_IN_EVERY_NAME)
-  widths = (("num_neurons", "n"), ("num_filters", "f"), ("hidden_size", "d"))
-  for field, prefix in widths:
-    if base.is_read(field, config):
-      parts.append(prefix + _in_name(config[field]))
-      stated.add(field)
-  parts.append(config.optimizer)
-  for field in ("rho", "seed"):
-    if base.is_read(field, config):
-      parts.append(field + _in_name(config[field]))
-      stated.add(field)
-  sweeps = {f"sweep.{name}" for name in base.swept(config)}
-  parts += [
-    f"{name}={_in_name(config[name])}"
-    for name in sorted(sweeps | set(overrides) - stated)
-    if base.is_read(name, config) and not base.FIELDS[name].cadence
-  ]
-  name = "-".join(parts)
-  if len(name) > MAX_NAME:
-    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
-    name = f"{name[:MAX_NAME]}-{digest}"
-  return name
-
-
-def _in_name(value: Any) -> str:
-  if isinstance(value, (tuple, list)):
-    return "x".join(f"{v:g}" for v in value) or "0"
-  text = f"{value:g}" if isinstance(value, float) else str(value)
-  return re.sub(r"[^\w.+-]+", "_", text)
-
-
-def run_names(config: ml_collections.ConfigDict) -> list[str]:
-  """Returns the name of every run of a sweep; that of a run alone is ''."""
-  names = base.swept(config)
-  return [
-    "-".join(f"{name}={run[name]:.15g}" for name in names)
-    for run in base.runs(config)
-  ]
 
 
 def identity(config: ml_collections.ConfigDict) -> Record:
@@ -323,65 +267,6 @@ def read_lines(path: str | pathlib.Path, name: str = METRICS) -> list[Record]:
     except ValueError:  # The process was killed while it wrote.
       break
   return lines
-
-
-def score_name(names: Iterable[str]) -> str:
-  """Returns the metric by which the best step is chosen.
-
-  In the order of `SCORES`, and the validation split before
-  the test split: with no validation split it is the test accuracy, as in the
-  published code.
-  """
-  names = set(names)
-  for metric in SCORES:
-    for split in ("validation", "test"):
-      if f"{split}_{metric}" in names:
-        return f"{split}_{metric}"
-  raise ValueError(f"no metric to choose by among {sorted(names)}")
-
-
-def metric_of(name: str) -> str:
-  """Returns the metric in a name such as 'test_accuracy'."""
-  return name.partition("_")[2]
-
-
-def score(name: str, value: float) -> float:
-  """Returns a score that is larger for better values of the metric."""
-  return -value if name.endswith("loss") else value
-
-
-def is_partial(evaluated: Record) -> bool:
-  """Whether an evaluation was capped by `steps_per_eval`."""
-  return any(name.endswith("_num_examples") for name in evaluated)
-
-
-def summarize(lines: list[Record]) -> Record:
-  """Returns 'final' and 'best' of the evaluated lines.
-
-  'best' is the last line with the best value of `score_name`, which it names
-  under 'chosen_by', as the best checkpoint is; 'best_test_<metric>' is the best
-  test value over all evaluations, the number that the published code reports.
-  """
-  evaluated = [
-    line for line in lines if any(k.startswith("test_") for k in line)
-  ]
-  # Partial evaluations count only if there is no other.
-  whole = [line for line in evaluated if not is_partial(line)]
-  evaluated = whole or evaluated
-  if not evaluated:
-    return {}
-  chosen_by = score_name(evaluated[-1])
-  best = max(
-    reversed(evaluated), key=lambda line: score(chosen_by, line[chosen_by])
-  )
-  test_name = "test_" + metric_of(chosen_by)
-  scores = [line[test_name] for line in evaluated]
-  best_test = min(scores) if test_name.endswith("loss") else max(scores)
-  return {
-    "final": evaluated[-1],
-    "best": {"chosen_by": chosen_by} | best,
-    f"best_{test_name}": best_test,
-  }
 
 
 def provenance() -> Record:

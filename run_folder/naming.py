@@ -1,0 +1,67 @@
+"""The names of runs: of their folders, and of each in its sweep."""
+
+from collections.abc import Iterable
+import hashlib
+import re
+from typing import Any
+
+import ml_collections
+
+from configs import base
+
+MAX_NAME = 180
+
+_IN_EVERY_NAME = ("dataset", "model", "optimizer")
+
+
+def run_name(
+  config: ml_collections.ConfigDict, overrides: Iterable[str]
+) -> str:
+  """Returns the default name of a run's folder.
+
+  It states data set, model, width, optimizer, rho, seed and every field in
+  `overrides` that the run reads and that changes its trajectory.
+
+  Args:
+    config: the resolved config.
+    overrides: names of the fields that were set by flag.
+  """
+  parts = [config.dataset, config.model]
+  stated = set(_IN_EVERY_NAME)
+  widths = (("num_neurons", "n"), ("num_filters", "f"), ("hidden_size", "d"))
+  for field, prefix in widths:
+    if base.is_read(field, config):
+      parts.append(prefix + _in_name(config[field]))
+      stated.add(field)
+  parts.append(config.optimizer)
+  for field in ("rho", "seed"):
+    if base.is_read(field, config):
+      parts.append(field + _in_name(config[field]))
+      stated.add(field)
+  sweeps = {f"sweep.{name}" for name in base.swept(config)}
+  parts += [
+    f"{name}={_in_name(config[name])}"
+    for name in sorted(sweeps | set(overrides) - stated)
+    if base.is_read(name, config) and not base.FIELDS[name].cadence
+  ]
+  name = "-".join(parts)
+  if len(name) > MAX_NAME:
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    name = f"{name[:MAX_NAME]}-{digest}"
+  return name
+
+
+def _in_name(value: Any) -> str:
+  if isinstance(value, (tuple, list)):
+    return "x".join(f"{v:g}" for v in value) or "0"
+  text = f"{value:g}" if isinstance(value, float) else str(value)
+  return re.sub(r"[^\w.+-]+", "_", text)
+
+
+def run_names(config: ml_collections.ConfigDict) -> list[str]:
+  """Returns the name of every run of a sweep; that of a run alone is ''."""
+  names = base.swept(config)
+  return [
+    "-".join(f"{name}={run[name]:.15g}" for name in names)
+    for run in base.runs(config)
+  ]
