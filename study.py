@@ -41,7 +41,7 @@ from studies.kit import cells as cells_lib
 from studies.kit import computed
 from studies.kit import timing
 import train
-from training import experiment
+from training import placement
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("study", None, "The study: studies/X.py.")
@@ -283,7 +283,7 @@ class Training(Work):
 
   def _is_trained(self, cell: cells_lib.Cell) -> bool:
     """Raises `RunError` if the folder of the cell holds another."""
-    num_devices = experiment.devices_per_run(
+    num_devices = placement.devices_per_run(
       cell.config, jax.local_device_count()
     )
     folder = str(self.folder(cell))

@@ -16,12 +16,12 @@ from run_folder import files
 from run_folder import naming
 from run_folder import snapshots
 from sharpness import objective as objective_lib
-from training import experiment
 from training import objectives as objectives_lib
-from training import rollouts
+from training import placement
+from training import run_axis
+from training import setup as setup_lib
+from training import sources
 from training import state as state_lib
-from training import trainer
-from training.experiment import Experiment
 
 PyTree = Any
 
@@ -38,7 +38,7 @@ class Run:
     step: of the checkpoint.
     weights: 'params' and 'model_state', on the host.
     mask: False where a weight is pruned; None prunes nothing.
-    experiment: of all runs of the folder.
+    setup: of all runs of the folder.
     objectives: makes its objectives, and those of its neighbours.
   """
 
@@ -49,7 +49,7 @@ class Run:
   step: int
   weights: PyTree
   mask: PyTree | None
-  experiment: Experiment
+  setup: setup_lib.Setup
   objectives: objectives_lib.Objectives
 
   def objective(
@@ -72,7 +72,7 @@ class Run:
   @property
   def learning_rate(self) -> float:
     """That of the step that led here, or of the first."""
-    factor = self.experiment.schedule(jnp.int32(max(self.step - 1, 0)))
+    factor = self.setup.schedule(jnp.int32(max(self.step - 1, 0)))
     return self.config.learning_rate * float(factor)
 
   def lines(self) -> list[files.Record]:
@@ -94,10 +94,10 @@ class Run:
         f"{self.folder}: has no snapshot of step {step}; train in a folder of"
         " its own with config.snapshot_every_epochs"
       )
-    weights = snapshots.load(self.folder, step)
-    if self.experiment.is_stacked:
-      # Copied, so that the others are freed.
-      weights = jax.tree.map(lambda x: x[self.index].copy(), weights)
+    whole = snapshots.load(self.folder, step)
+    weights = run_axis.take(whole, self.index, len(self.setup.runs))
+    # Copied, so that the others are freed.
+    weights = jax.tree.map(np.copy, weights)
     return dataclasses.replace(self, step=step, weights=weights)
 
   def snapshots(self) -> list["Run"]:
@@ -123,37 +123,36 @@ def load(
   """
   config = files.load_config(str(workdir))
   datasets = data.load_runs(base.runs(config), data_dir)
-  exp = experiment.create(config, datasets, jax.local_devices()[:1])
-  one_run = {"weights": state_lib.abstract_weights(exp)}
-  if exp.prunes:
+  setup = setup_lib.create(config, datasets)
+  place = placement.Placement((0,), tuple(jax.local_devices()[:1]))
+  one_run = {"weights": state_lib.abstract_weights(setup, place.replicated)}
+  if setup.prunes:
     one_run["mask"] = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, bool, sharding=x.sharding),
       one_run["weights"]["params"],
     )
-  like = trainer.abstract_checkpoint(exp, one_run)
+  like = run_axis.abstract(one_run, len(setup.runs))
   step, items = checkpoints.restore(workdir, which, like)
-  host = jax.device_get(items)
-  names = naming.run_names(config)
-  owns = [
-    jax.tree.map(lambda x, i=i: x[i], host) if exp.is_stacked else host
-    for i in range(len(names))
+  of_runs = run_axis.unstack(jax.device_get(items), len(setup.runs))
+  made = sources.create(setup)
+  renewed = [
+    made[i].refresh(own["weights"], 0, jax.random.key(0)) if i in made else old
+    for i, (own, old) in enumerate(zip(of_runs, datasets, strict=True))
   ]
-  if config.dataset in base.GAMES:
-    exp = rollouts.with_rollouts(exp, [own["weights"] for own in owns])
-  objectives = objectives_lib.Objectives(exp)
-  runs = []
-  for i, (name, own) in enumerate(zip(names, owns, strict=True)):
-    runs.append(
-      Run(
-        name=name,
-        index=i,
-        config=exp.runs[i],
-        folder=pathlib.Path(workdir),
-        step=step,
-        weights=own["weights"],
-        mask=own.get("mask"),
-        experiment=exp,
-        objectives=objectives,
-      )
+  setup = dataclasses.replace(setup, datasets=tuple(renewed))
+  objectives = objectives_lib.Objectives(setup)
+  names = naming.run_names(config)
+  return [
+    Run(
+      name=name,
+      index=i,
+      config=setup.runs[i],
+      folder=pathlib.Path(workdir),
+      step=step,
+      weights=own["weights"],
+      mask=own.get("mask"),
+      setup=setup,
+      objectives=objectives,
     )
-  return runs
+    for i, (name, own) in enumerate(zip(names, of_runs, strict=True))
+  ]

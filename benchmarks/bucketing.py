@@ -22,7 +22,8 @@ from benchmarks import outcome
 from configs import lstm_sst2
 from data import dataset as dataset_lib
 from data import text
-from training import experiment
+from training import setup as setup_lib
+from training import state as state_lib
 from training import trainer as trainer_lib
 
 MIN_RATIO = 3.0
@@ -72,9 +73,10 @@ def compare(hidden_size: int, repeats: int) -> dict[str, Any]:
     config.optimizer = "sgd"
     config.hidden_size = hidden_size
     config.bucket_batches = window
-    exp = experiment.create(config, random_sentences(config), jax.devices()[:1])
-    trainers[window] = trainer_lib.Trainer(exp)
-    lengths = exp.create_feed().sizes(0, num_steps)
+    setup = setup_lib.create(config, random_sentences(config))
+    trainers[window] = trainer_lib.Trainer(setup, jax.devices()[:1])
+    (feed,) = state_lib.create_feeds(setup, num_devices=1)
+    lengths = feed.sizes(0, num_steps)
     words[window] = float(lengths.mean()) if lengths.size else MAX_LENGTH
     step_ms(trainers[window], num_steps)  # Compiles.
   times: dict[int, list[float]] = {window: [] for window in STEPS}

@@ -21,28 +21,30 @@ from analysis import statistics as sam_statistics
 from benchmarks import outcome
 from configs import ppo_breakout_short
 import data
-from training import experiment
 from training import games
 from training import rollouts
+from training import setup as setup_lib
+from training import state as state_lib
+from training import trainer as trainer_lib
 
 RANDOM_GAMES = 200
 Play = Callable[[], Any]
 
 
-def setting(optimizer: str) -> experiment.Experiment:
+def setting(optimizer: str) -> setup_lib.Setup:
   config = ppo_breakout_short.get_config()
   config.optimizer = optimizer
-  return experiment.create(config, data.load(config), jax.devices()[:1])
+  return setup_lib.create(config, data.load(config))
 
 
-def begin(exp: experiment.Experiment) -> games.Games:
-  c = exp.config
+def begin(setup: setup_lib.Setup) -> games.Games:
+  c = setup.config
   return games.Games(c.num_agents, sticky_actions=c.sticky_actions, seed=0)
 
 
-def alone(exp: experiment.Experiment) -> Play:
+def alone(setup: setup_lib.Setup) -> Play:
   """Returns what plays a rollout with random actions."""
-  c, rng, played = exp.config, np.random.default_rng(0), begin(exp)
+  c, rng, played = setup.config, np.random.default_rng(0), begin(setup)
 
   def play() -> None:
     for actions in rng.integers(4, size=(c.actor_steps, c.num_agents)):
@@ -51,18 +53,17 @@ def alone(exp: experiment.Experiment) -> Play:
   return play
 
 
-def rollout(exp: experiment.Experiment) -> Play:
+def rollout(setup: setup_lib.Setup) -> Play:
   """Returns what plays a rollout with the policy."""
-  trainer = rollouts.Trainer(exp)
-  state = trainer.state(0)
-  player = rollouts.Player(exp, games.create_policy(exp), 0)
-  return lambda: player.rollout(state.weights, 0, state.rng)
+  (state,) = state_lib.create_states(setup)
+  player = rollouts.Player(setup, 0, rollouts.create_policy(setup))
+  return lambda: player.refresh(state.weights, 0, state.rng)
 
 
-def training(exp: experiment.Experiment) -> Play:
+def training(setup: setup_lib.Setup) -> Play:
   """Returns what plays a rollout and learns from it."""
-  trainer = rollouts.Trainer(exp)
-  num_steps = exp.steps_per_epoch * exp.config.epochs_per_rollout
+  trainer = trainer_lib.Trainer(setup, jax.devices()[:1])
+  num_steps = setup.steps_per_epoch * setup.config.epochs_per_rollout
 
   def train() -> None:
     end = trainer.step + num_steps
@@ -73,14 +74,14 @@ def training(exp: experiment.Experiment) -> Play:
   return train
 
 
-def random_scores(exp: experiment.Experiment) -> np.ndarray:
+def random_scores(setup: setup_lib.Setup) -> np.ndarray:
   """Returns the scores of games that are played at random."""
-  weights = rollouts.Trainer(exp).state(0).weights
+  weights = state_lib.create_states(setup)[0].weights
   return games.scores(
-    games.create_policy(exp),
+    rollouts.create_policy(setup),
     jax.tree.map(np.zeros_like, jax.device_get(weights)),
     num_games=RANDOM_GAMES,
-    sticky_actions=exp.config.sticky_actions,
+    sticky_actions=setup.config.sticky_actions,
     seed=0,
   )
 

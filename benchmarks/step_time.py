@@ -32,8 +32,10 @@ from data import dataset as dataset_lib
 from run_folder import tensorboard
 import sam
 import train
-from training import experiment
 from training import metrics
+from training import placement
+from training import run_axis
+from training import setup as setup_lib
 from training import state as state_lib
 from training import step
 
@@ -59,22 +61,23 @@ def random_images(shape: tuple[int, ...], size: int) -> dataset_lib.Dataset:
 class Chunks:
   """The compiled chunk on data that lies ready."""
 
-  def __init__(self, exp: experiment.Experiment, ascend: bool):
-    self._exp = exp
-    feed = exp.create_feed()
-    self._state = jax.device_put(
-      state_lib.stack(state_lib.create_states(exp)), exp.replicated
-    )
-    empty = metrics.empty(exp.train_metrics)
-    self._metrics = jax.device_put(empty, exp.replicated)
-    self._resident = jax.device_put(exp.resident("train"), exp.replicated)
-    self._feed = feed.take(0, exp.steps_per_call, exp.steps_per_call)
-    self._chunk = step.compile_chunk(exp, ascend)
+  def __init__(self, setup: setup_lib.Setup, ascend: bool):
+    place = placement.Placement((0,), tuple(jax.devices()))
+    on_devices = place.replicated
+    self.steps = placement.steps_per_call(setup.config, streamed=False)
+    stacked = run_axis.stack(state_lib.create_states(setup))
+    self._state = jax.device_put(stacked, on_devices)
+    empty = metrics.empty(setup.train_metrics)
+    self._metrics = jax.device_put(empty, on_devices)
+    self._resident = run_axis.Residents().place(setup.datasets, "train", place)
+    (feed,) = state_lib.create_feeds(setup, place.num_devices)
+    self._feed = feed.take(0, self.steps, self.steps)
+    self._chunk = step.compile_chunk(setup, place, self.steps, ascend=ascend)
     self.seconds(1)  # Compiles.
 
   def seconds(self, num_calls: int) -> float:
     """Returns how long so many calls take."""
-    count = np.int32(self._exp.steps_per_call)
+    count = np.int32(self.steps)
     start = time.perf_counter()
     for _ in range(num_calls):
       # The loop, too, has at most one call in flight beside the next.
@@ -102,14 +105,17 @@ def sam_over_sgd(
   repeats: int,
 ) -> dict[str, Any]:
   """Times SAM and SGD steps of a model in turn."""
-  exp = experiment.create(_config(**fields), random_images(shape, 1280))
-  sides = {"sgd": Chunks(exp, ascend=False), "sam": Chunks(exp, ascend=True)}
+  setup = setup_lib.create(_config(**fields), random_images(shape, 1280))
+  sides = {
+    "sgd": Chunks(setup, ascend=False),
+    "sam": Chunks(setup, ascend=True),
+  }
   one_call = sides["sam"].seconds(1)
   num_calls = max(2, round(seconds / one_call))
   times: dict[str, list[float]] = {name: [] for name in sides}
   for _ in range(repeats):
     for side, chunks in sides.items():
-      steps = num_calls * exp.steps_per_call
+      steps = num_calls * chunks.steps
       times[side].append(1e3 * chunks.seconds(num_calls) / steps)
   sgd, sam = (statistics.median(times[side]) for side in ("sgd", "sam"))
   return {
@@ -136,8 +142,7 @@ def loop_over_chunks(
   calls but the newest have ended. The last evaluation comes after that.
   """
   dataset = random_images(shape, 1280)
-  probe = experiment.create(_config(**fields), dataset)
-  per_call = probe.steps_per_call
+  per_call = placement.steps_per_call(_config(**fields), streamed=False)
   num_calls = num_steps // per_call
   total = (num_calls + 2) * per_call
   config = _config(
@@ -148,13 +153,15 @@ def loop_over_chunks(
     checkpoint_every_steps=max(469 // per_call, 1) * per_call,
     eval_every_epochs=10**6,
   )
-  exp = experiment.create(config, dataset)
-  chunks = Chunks(exp, ascend=True)
-  _loop_seconds(exp, 2 * per_call, total)  # Imports TensorFlow, if it is there.
+  setup = setup_lib.create(config, dataset)
+  chunks = Chunks(setup, ascend=True)
+  _loop_seconds(
+    setup, 2 * per_call, total
+  )  # Imports TensorFlow, if it is there.
   times: dict[str, list[float]] = {"chunks": [], "loop": []}
   for _ in range(repeats):
     times["chunks"].append(chunks.seconds(num_calls))
-    times["loop"].append(_loop_seconds(exp, 2 * per_call, total))
+    times["loop"].append(_loop_seconds(setup, 2 * per_call, total))
   alone, loop = (statistics.median(times[side]) for side in times)
   steps = num_calls * per_call
   return {
@@ -175,7 +182,7 @@ def loop_over_scan(num_calls: int, repeats: int) -> dict[str, Any]:
   config.log_every_steps = per_call
   config.eval_every_epochs = 10**6
   dataset = data.load(config)
-  exp = experiment.create(config, dataset, jax.devices()[:1])
+  setup = setup_lib.create(config, dataset)
   split = dataset.splits["train"]
   assert isinstance(split, dataset_lib.ArraySplit)
   inputs = jnp.asarray(split.inputs)
@@ -198,9 +205,10 @@ def loop_over_scan(num_calls: int, repeats: int) -> dict[str, Any]:
 
     return jax.lax.scan(step, params, indices)[0]
 
-  start = state_lib.create_states(exp)[0].params
+  start = state_lib.create_states(setup)[0].params
   params = start["first"]["kernel"], start["second"]["kernel"][:, 0]
-  indices = exp.create_feed().take(0, per_call, per_call)["indices"].ravel()
+  (feed,) = state_lib.create_feeds(setup, num_devices=1)
+  indices = feed.take(0, per_call, per_call)["indices"].ravel()
   jax.block_until_ready(scan(params, indices))
   times: dict[str, list[float]] = {"scan": [], "loop": []}
   for _ in range(repeats):
@@ -209,7 +217,7 @@ def loop_over_scan(num_calls: int, repeats: int) -> dict[str, Any]:
       params = scan(params, indices)
     jax.block_until_ready(params)
     times["scan"].append(time.perf_counter() - began)
-    times["loop"].append(_loop_seconds(exp, per_call, exp.num_steps))
+    times["loop"].append(_loop_seconds(setup, per_call, setup.num_steps))
   alone, loop = (statistics.median(times[side]) for side in times)
   steps = num_calls * per_call
   return {
@@ -223,7 +231,7 @@ def loop_over_scan(num_calls: int, repeats: int) -> dict[str, Any]:
 
 
 def _loop_seconds(
-  exp: experiment.Experiment, first_step: int, last_step: int
+  setup: setup_lib.Setup, first_step: int, last_step: int
 ) -> float:
   clock: dict[int, float] = {}
 
@@ -234,7 +242,13 @@ def _loop_seconds(
   writer = tensorboard.create(folder)
   try:
     with contextlib.redirect_stdout(io.StringIO()):
-      train.train_experiment(exp, folder, writer, make_hooks=lambda _: [hook])
+      train.train_and_evaluate(
+        setup.config,
+        folder,
+        writer,
+        datasets=setup.datasets,
+        make_hooks=lambda _: [hook],
+      )
   finally:
     if writer is not None:
       writer.close()

@@ -25,12 +25,14 @@ import tempfile
 import time
 from typing import Any
 
+import jax
+
 from benchmarks import outcome
 from benchmarks import step_time
 from configs import base
 from program import jax_setup
 from run_folder import files
-from training import experiment
+from training import setup as setup_lib
 from training import trainer as trainer_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -149,13 +151,13 @@ def _milliseconds(fields: dict[str, Any], num_runs: int) -> float:
   config.sweep.seed = tuple(range(num_runs))
   base.check(config)
   images = step_time.random_images((8, 8, 1), 1280)
-  exp = experiment.create(config, (images,) * num_runs)
-  trainer = trainer_lib.Trainer(exp)
-  trainer.call(exp.steps_per_call)
+  setup = setup_lib.create(config, (images,) * num_runs)
+  trainer = trainer_lib.Trainer(setup, jax.devices())
+  trainer.call(setup.num_steps)
   trainer.train_metrics()
   first, start = trainer.step, time.perf_counter()
   while time.perf_counter() - start < 3:
-    trainer.call(exp.steps_per_call)
+    trainer.call(setup.num_steps)
   trainer.train_metrics()  # Waits.
   steps = (trainer.step - first) * num_runs
   return 1e3 * (time.perf_counter() - start) / steps

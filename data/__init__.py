@@ -68,16 +68,17 @@ def load_runs(
   datasets = []
   for run in runs:
     split = dataset.data_seed(run)
-    key = split, run.seed, run.label_noise
+    labels = run.seed, run.label_noise
     if split not in clean:
       clean[split] = _load_clean(run, data_dir)
     if not run.label_noise:
       datasets.append(clean[split])
       continue
-    if key not in noisy:
-      noise = label_noise.from_config(run)
-      noisy[key] = dataset.with_noisy_labels(clean[split], noise)
-    datasets.append(noisy[key])
+    if (split, *labels) not in noisy:
+      noisy[split, *labels] = dataset.with_noisy_labels(
+        clean[split], label_noise.from_config(run), labels
+      )
+    datasets.append(noisy[split, *labels])
   return tuple(datasets)
 
 

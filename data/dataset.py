@@ -1,6 +1,6 @@
 """What the trainer knows of a data set."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 import dataclasses
 import fractions
 import functools
@@ -112,6 +112,9 @@ class Dataset:
     normalize: raw inputs -> inputs of the model: of the default float type,
       token ids, or graphs.
     trimming: how padding is cut off; None: all examples have one size.
+    examples: data sets have the same examples, but for their training labels,
+      if this is equal. Each that is made has its own.
+    labels: they also have the same training labels if this is equal, too.
   """
 
   name: str
@@ -125,6 +128,20 @@ class Dataset:
   augment: Augment | None = None
   normalize: Normalize = identity
   trimming: bucketing.Trimming | None = None
+  examples: Hashable = dataclasses.field(default_factory=object)
+  labels: Hashable = None
+
+  def key(self, split: str) -> Hashable:
+    """Returns what is equal for equal splits, inputs and targets."""
+    labels = self.labels if split == "train" else None
+    return self.examples, labels, split
+
+  def sizes(self, split: str) -> np.ndarray:
+    """Returns the trimmed size of each example of a split of arrays, [N, K]."""
+    assert self.trimming is not None, f"{self.name} is not trimmed"
+    of_split = self.splits[split]
+    assert isinstance(of_split, ArraySplit), "a stream is not trimmed"
+    return self.trimming.sizes(of_split.inputs)
 
   def trim(self, batch: dict[str, Any], size: bucketing.Size) -> dict[str, Any]:
     """Returns a batch of normalized inputs less the room beyond a size."""
@@ -134,8 +151,16 @@ class Dataset:
     return self.trimming.trim(batch, size)
 
 
-def with_noisy_labels(dataset: Dataset, offsets_of: LabelOffsets) -> Dataset:
-  """Returns the data set with wrong training labels; the rest stays clean."""
+def with_noisy_labels(
+  dataset: Dataset, offsets_of: LabelOffsets, labels: Hashable
+) -> Dataset:
+  """Returns the data set with wrong training labels; the rest stays clean.
+
+  Args:
+    dataset: with clean labels.
+    offsets_of: what is added to them, modulo the number of classes.
+    labels: what tells these labels from others; see `Dataset`.
+  """
   train = dataset.splits["train"]
   classes = dataset.num_classes
   assert classes is not None, "label noise needs class labels"
@@ -153,7 +178,9 @@ def with_noisy_labels(dataset: Dataset, offsets_of: LabelOffsets) -> Dataset:
     offsets = offsets_of(int(is_label.sum()), classes)
     targets[is_label] = (targets[is_label] + offsets) % classes
     noisy = dataclasses.replace(train, targets=targets)
-  return dataclasses.replace(dataset, splits={**dataset.splits, "train": noisy})
+  return dataclasses.replace(
+    dataset, splits={**dataset.splits, "train": noisy}, labels=labels
+  )
 
 
 def split_off(

@@ -4,7 +4,7 @@ Data order depends on the seed and the step alone, so any step of any run can
 be rebuilt, and a resumed run sees what an uninterrupted one would have seen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 import itertools
 from typing import Any, Protocol
 
@@ -15,43 +15,6 @@ from data import bucketing
 from data import dataset
 
 PyTree = Any
-
-
-# The axis of runs in what `resident_arrays` returns for several.
-RUN_AXES = {"inputs": None, "targets": 0, "first_row": 0}
-
-
-def resident_arrays(splits: Sequence[dataset.Split]) -> PyTree:
-  """Returns what of a split stays on the device; nothing of a stream.
-
-  Args:
-    splits: that of a run, or of several that are trained at once.
-
-  Returns:
-    'inputs' [N, ...] (those of the distinct splits, one after the other),
-    'targets' ([N, ...], or [R, N, ...] of R runs) and the 'first_row' of the
-    inputs of the run (a scalar, or [R]).
-  """
-  arrays = [s for s in splits if isinstance(s, dataset.ArraySplit)]
-  if not arrays:
-    return {}
-  distinct: dict[int, np.ndarray] = {}
-  first_rows, num_rows = {}, 0
-  for split in arrays:
-    if id(split.inputs) not in distinct:
-      distinct[id(split.inputs)] = split.inputs
-      first_rows[id(split.inputs)] = num_rows
-      num_rows += split.num_examples
-  inputs = list(distinct.values())
-  rows = np.array([first_rows[id(s.inputs)] for s in arrays], np.int32)
-  targets = [s.targets for s in arrays]
-  alone = len(arrays) == 1
-  return {
-    # Not copied, so that who sees it again knows it.
-    "inputs": inputs[0] if len(inputs) == 1 else np.concatenate(inputs),
-    "targets": targets[0] if alone else np.stack(targets),
-    "first_row": rows[0] if alone else rows,
-  }
 
 
 class EpochOrders:
@@ -188,28 +151,6 @@ class StreamFeed:
 
   def sizes(self, first_step: int, num_steps: int) -> np.ndarray:
     return _untrimmed(num_steps)
-
-
-class StackedFeed:
-  """The feeds of several runs that step together."""
-
-  def __init__(self, feeds: Sequence[Feed]):
-    self._feeds = feeds
-    self._distinct = list({id(feed): feed for feed in feeds}.values())
-
-  def take(self, first_step: int, num_steps: int, pad_to: int) -> PyTree:
-    """Returns leaves [D, pad_to, R, B / D, ...]."""
-    taken = {
-      id(feed): feed.take(first_step, num_steps, pad_to)
-      for feed in self._distinct
-    }
-    leaves = [taken[id(feed)] for feed in self._feeds]
-    return jax.tree.map(lambda *x: np.stack(x, 2), *leaves)
-
-  def sizes(self, first_step: int, num_steps: int) -> np.ndarray:
-    """Returns what fits the batches of all runs."""
-    sizes = [feed.sizes(first_step, num_steps) for feed in self._distinct]
-    return np.max(sizes, axis=0)
 
 
 def create_feed(

@@ -7,10 +7,13 @@ import numpy as np
 
 from configs import base
 from data import dataset as dataset_lib
-import train
-from training import experiment
+from training import evaluation
 from training import metrics
+from training import placement
+from training import run_axis
+from training import setup as setup_lib
 from training import state as state_lib
+from training import step as step_lib
 
 
 def config(**fields: Any):
@@ -45,14 +48,20 @@ class Trainer:
   """The production chunk, step by step, without files."""
 
   def __init__(self, c, dataset, num_devices: int = 1):
-    self.exp = experiment.create(c, dataset, jax.devices()[:num_devices])
-    self.feed = self.exp.create_feed()
-    place = self.exp.replicated
-    self.resident = jax.device_put(self.exp.resident("train"), place)
-    self.state = jax.device_put(
-      state_lib.stack(state_lib.create_states(self.exp)), place
+    self.setup = setup_lib.create(c, dataset)
+    self.placement = placement.Placement(
+      (0,), tuple(jax.devices()[:num_devices])
     )
-    self.metrics = jax.device_put(metrics.empty(self.exp.train_metrics), place)
+    self._steps_per_call = placement.steps_per_call(c, streamed=False)
+    (self.feed,) = state_lib.create_feeds(self.setup, num_devices)
+    self.resident = run_axis.Residents().place(
+      self.setup.datasets, "train", self.placement
+    )
+    place = self.placement.replicated
+    stacked = run_axis.stack(state_lib.create_states(self.setup))
+    self.state = jax.device_put(stacked, place)
+    empty = metrics.empty(self.setup.train_metrics)
+    self.metrics = jax.device_put(empty, place)
     self.step = 0
     self._chunks: dict[bool, Any] = {}
 
@@ -60,11 +69,13 @@ class Trainer:
     """Takes steps and returns the state; `ascend` overrides the config."""
     end = self.step + num_steps
     while self.step < end:
-      on = self.step in self.exp.sam_steps if ascend is None else ascend
+      on = self.step in self.setup.sam_steps if ascend is None else ascend
       if on not in self._chunks:
-        self._chunks[on] = train.compile_chunk(self.exp, on)
-      count = min(self.exp.steps_per_call, end - self.step)
-      feed = self.feed.take(self.step, count, self.exp.steps_per_call)
+        self._chunks[on] = step_lib.compile_chunk(
+          self.setup, self.placement, self._steps_per_call, ascend=on
+        )
+      count = min(self._steps_per_call, end - self.step)
+      feed = self.feed.take(self.step, count, self._steps_per_call)
       self.state, self.metrics = jax.block_until_ready(
         self._chunks[on](
           self.state, self.metrics, np.int32(count), feed, self.resident
@@ -72,6 +83,12 @@ class Trainer:
       )
       self.step += count
     return self.state
+
+  def evaluate(self):
+    """Returns the evaluation of the run, in a list."""
+    return evaluation.Evaluator(
+      self.setup, [self.placement], run_axis.Residents()
+    )([self.state.weights])
 
 
 def max_difference(a: Any, b: Any) -> float:

@@ -22,7 +22,7 @@ from run_folder import files
 from sam import masks
 from tests import helpers
 import train
-from training import trainer
+from training import step as step_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 NUM_STEPS = 33
@@ -139,7 +139,7 @@ def test_stop_is_asked_before_anything_is_compiled(tmp_path, monkeypatch):
   def fail(*_):
     raise AssertionError("compiled")
 
-  monkeypatch.setattr(trainer, "compile_chunk", fail)
+  monkeypatch.setattr(step_lib, "compile_chunk", fail)
   with pytest.raises(train.Stopped, match="stopped and saved at step 0"):
     _train(tmp_path, lambda: True)
   assert _steps(tmp_path) == [0]
@@ -197,7 +197,7 @@ def test_finished_run_is_left_alone(reference, monkeypatch):
   def fail(*_):
     raise AssertionError("touched")
 
-  monkeypatch.setattr(train, "_Loop", fail)
+  monkeypatch.setattr(checkpoints, "Checkpoints", fail)
   monkeypatch.setattr(train.data, "load_runs", fail)
   before = _snapshot(reference)
   result = _train(reference, log_every_steps=1)

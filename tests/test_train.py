@@ -1,7 +1,5 @@
 """The production step: by hand, against its twin, on one and two devices."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +8,8 @@ import pytest
 import data
 from data import dataset as dataset_lib
 from tests import helpers
-import train
 from training import metrics
+from training import step as step_lib
 
 pytestmark = pytest.mark.usefixtures("short_resnets")
 
@@ -142,7 +140,7 @@ def test_rho_0_is_the_base_optimizer_bit_for_bit(model):
     trainer.state = trainer.state.replace(hparams=hparams)
     runs.append(trainer.run(20, ascend=ascend))
   helpers.assert_same_bits(runs[0].weights, runs[1].weights)
-  helpers.assert_same_bits(runs[0].training, runs[1].training)
+  helpers.assert_same_bits(runs[0].progress, runs[1].progress)
 
 
 def test_learning_rate_0_leaves_the_weights():
@@ -197,14 +195,14 @@ def test_sam_window_keeps_momentum():
   dataset = helpers.toy_dataset()
   c = _config(**MLP, num_train_steps=8, sam_begin=0.25, sam_end=0.75)
   whole = helpers.Trainer(c, dataset)
-  assert whole.exp.sam_steps == range(2, 6)
+  assert whole.setup.sam_steps == range(2, 6)
   parts = helpers.Trainer(c, dataset)
   for count, ascend in ((2, False), (4, True), (2, False)):
     parts.run(count, ascend=ascend)
   # The chunk is compiled for one kind of step, so it stops at the ends.
   for end in (2, 6, 8):
     whole.run(end - whole.step)
-  helpers.assert_same_bits(whole.state.training, parts.state.training)
+  helpers.assert_same_bits(whole.state.progress, parts.state.progress)
   plain = helpers.Trainer(c, dataset).run(8, ascend=False)
   assert helpers.max_difference(plain.params, parts.state.params) > 1e-4
 
@@ -221,7 +219,7 @@ def test_chunk_equals_the_plain_step(model):
     fast = helpers.Trainer(c, dataset)
     plain = helpers.Trainer(c, dataset)
     fast.run(4)
-    step = functools.partial(train.train_step, exp=plain.exp, ascend=True)
+    step = step_lib.create(plain.setup, None, ascend=True)
     step = jax.jit(jax.vmap(step, (None, 0), axis_name="batch", axis_size=1))
     split = dataset.splits["train"]
     state = plain.state
@@ -245,7 +243,7 @@ def test_chunk_length_does_not_change_the_bits():
     trainer = helpers.Trainer(c, dataset)
     trainer.run(20)
     runs.append(
-      (trainer.state.weights, trainer.state.training, trainer.metrics)
+      (trainer.state.weights, trainer.state.progress, trainer.metrics)
     )
   helpers.assert_same_bits(runs[0], runs[1])
   helpers.assert_same_bits(runs[0], runs[2])

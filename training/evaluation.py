@@ -8,44 +8,50 @@ from typing import Any
 import jax
 import numpy as np
 
-from configs import base
 from data import bucketing
 from data import pipeline
 from data.dataset import ArraySplit
-from run_folder.files import Record
-from training import games
 from training import losses
 from training import metrics as metrics_lib
-from training.experiment import AXIS
-from training.experiment import Experiment
+from training import run_axis
+from training.placement import AXIS
+from training.placement import Placement
+from training.setup import Setup
 
 PyTree = Any
-# (tree, experiment) -> the tree on the devices of the experiment.
-Place = Callable[[PyTree, Experiment], PyTree]
-
-
-def place(tree: PyTree, exp: Experiment) -> PyTree:
-  """Puts a tree on all devices of an experiment."""
-  return jax.device_put(tree, exp.replicated)
+Values = dict[str, float]
 
 
 class Evaluator:
   """Evaluates the splits that are not trained on."""
 
-  def __init__(self, parts: Sequence[Experiment], place_split: Place = place):
-    """Puts the splits where the parts of an experiment are evaluated."""
-    self._parts = parts
-    first = parts[0]
-    self._names = [name for name in first.dataset.splits if name != "train"]
-    self._resident = [
-      {name: place_split(part.resident(name), part) for name in self._names}
-      for part in parts
+  def __init__(
+    self,
+    setup: Setup,
+    placements: Sequence[Placement],
+    residents: run_axis.Residents,
+  ):
+    """Puts the splits where the runs are."""
+    self._setup = setup
+    self._placements = placements
+    self._datasets = [
+      [setup.datasets[r] for r in placement.runs] for placement in placements
     ]
-    self._split_metrics = losses.split_metrics(first.config)
+    self._names = [name for name in setup.dataset.splits if name != "train"]
+    self._resident = [
+      {name: residents.place(datasets, name, place) for name in self._names}
+      for datasets, place in zip(self._datasets, placements, strict=True)
+    ]
+    self._split_metrics = losses.split_metrics(setup.config)
     self._eval_steps: dict[Any, Callable[..., Any]] = {}
-    self._sizes = {name: _sizes(parts, name) for name in self._names}
+    self._sizes = {name: self._sizes_of_all(name) for name in self._names}
 
-  def __call__(self, weights: Sequence[PyTree]) -> list[Record]:
+  def _sizes_of_all(self, name: str) -> np.ndarray:
+    """Returns what the examples of all runs at a place fit into, [N, K]."""
+    distinct = {d.examples: d for d in self._setup.datasets}.values()
+    return np.max([self._setup.sizes(d, name) for d in distinct], axis=0)
+
+  def __call__(self, weights: Sequence[PyTree]) -> list[Values]:
     """Returns '<split>_<metric>' of every run, every example once.
 
     With `config.steps_per_eval`, '<split>_num_examples' says how many of them
@@ -53,42 +59,43 @@ class Evaluator:
     no metrics that need the whole split.
 
     Args:
-      weights: those of each part.
+      weights: those of each placement.
     """
-    records: list[Record] = []
+    records: list[Values] = [{} for _ in self._setup.runs]
     for name in self._names:
       evaluated = self._evaluate(name, weights)
-      records = records or [{} for _ in evaluated]
       for record, values in zip(records, evaluated, strict=True):
         record |= {f"{name}_{metric}": v for metric, v in values.items()}
     return records
 
-  def _evaluate(self, name: str, weights: Sequence[PyTree]) -> list[Record]:
+  def _evaluate(self, name: str, weights: Sequence[PyTree]) -> list[Values]:
     # The examples of the runs differ, but not their number.
-    exp, num_examples = self._parts[0], self._num_examples(name)
-    size = min(exp.config.eval_batch_size, num_examples)
-    size = -(-size // exp.num_devices) * exp.num_devices
+    setup = self._setup
+    split = setup.dataset.splits[name]
+    num_examples = split.num_examples
+    num_devices = self._placements[0].num_devices
+    size = min(setup.config.eval_batch_size, num_examples)
+    size = -(-size // num_devices) * num_devices
     totals = [
-      place(metrics_lib.empty(part.eval_metrics, part.run_axis_size), part)
-      for part in self._parts
+      jax.device_put(
+        metrics_lib.empty(setup.eval_metrics, place.num_runs), place.replicated
+      )
+      for place in self._placements
     ]
-    outputs: list[list[np.ndarray]] = [[] for _ in self._parts]
+    outputs: list[list[np.ndarray]] = [[] for _ in self._placements]
     count = 0
-    split = exp.dataset.splits[name]
-    batches = pipeline.eval_batches(
-      split, size, exp.num_devices, self._sizes[name]
-    )
-    limit = exp.config.steps_per_eval
+    batches = pipeline.eval_batches(split, size, num_devices, self._sizes[name])
+    limit = setup.config.steps_per_eval
     for batch, batch_count, trimmed in itertools.islice(
       batches, None if limit < 0 else limit
     ):
-      for i, part in enumerate(self._parts):
-        totals[i], of_batch = self._eval_step(part, trimmed)(
+      for i, place in enumerate(self._placements):
+        totals[i], of_batch = self._eval_step(place, trimmed)(
           weights[i], totals[i], batch, self._resident[i][name]
         )
         if self._split_metrics:
           outputs[i].append(np.asarray(of_batch))
-        if part.serialize_calls:
+        if place.serialize_calls:
           jax.block_until_ready(totals[i])
       count += batch_count
     seen = [int(n) for t in totals for n in np.ravel(t.loss.count)]
@@ -96,7 +103,11 @@ class Evaluator:
     assert {*seen, count} == {expected}, (
       f"{name}: evaluated {seen} of {expected} examples"
     )
-    values = [run for total in totals for run in metrics_lib.by_run(total)]
+    values = [
+      run
+      for total, place in zip(totals, self._placements, strict=True)
+      for run in metrics_lib.by_run(total, place.num_runs)
+    ]
     if self._split_metrics and count == num_examples:
       wholes = self._whole_split(name, outputs)
       for run, (outputs_of_run, targets) in zip(values, wholes, strict=True):
@@ -112,12 +123,12 @@ class Evaluator:
 
     Args:
       name: of a split of arrays.
-      outputs: of each part and batch, [D, B / D, ...] or [D, R, B / D, ...].
+      outputs: of each placement and batch, [D, B / D, ...] of a run alone.
     """
     order = bucketing.by_size(self._sizes[name])
-    for part, of_part in zip(self._parts, outputs, strict=True):
-      for r, dataset in enumerate(part.datasets):
-        of_run = [x[:, r] if part.is_stacked else x for x in of_part]
+    for datasets, batches in zip(self._datasets, outputs, strict=True):
+      of_runs = run_axis.unstack(batches, len(datasets), axis=1)
+      for dataset, of_run in zip(datasets, of_runs, strict=True):
         rows = [x.reshape(-1, *x.shape[2:]) for x in of_run]
         split = dataset.splits[name]
         assert isinstance(split, ArraySplit), "these metrics need arrays"
@@ -125,43 +136,26 @@ class Evaluator:
         yield np.concatenate(rows)[: split.num_examples], split.targets[order]
 
   def _eval_step(
-    self, part: Experiment, size: bucketing.Size
+    self, place: Placement, size: bucketing.Size
   ) -> Callable[..., Any]:
-    key = part.devices, size
+    key = place.devices, place.num_runs, size
     if key not in self._eval_steps:
-      self._eval_steps[key] = _compile(part, size)
+      self._eval_steps[key] = _compile(self._setup, place, size)
     return self._eval_steps[key]
 
-  def _num_examples(self, name: str) -> int:
-    return self._parts[0].dataset.splits[name].num_examples
 
-
-def create(
-  parts: Sequence[Experiment], place_split: Place = place
-) -> Evaluator | games.Evaluator:
-  """Returns what evaluates the parts of an experiment."""
-  if parts[0].config.dataset in base.GAMES:
-    return games.Evaluator(parts)
-  return Evaluator(parts, place_split)
-
-
-def _sizes(parts: Sequence[Experiment], name: str) -> np.ndarray:
-  """Returns what the examples of all runs at a place fit into, [N, K]."""
-  splits = (d.splits[name] for part in parts for d in part.datasets)
-  distinct = {id(split): split for split in splits}
-  return np.max([parts[0].sizes(s) for s in distinct.values()], axis=0)
-
-
-def _compile(exp: Experiment, size: bucketing.Size) -> Callable[..., Any]:
-  step = functools.partial(_eval_step, exp=exp, size=size)
-  if exp.is_stacked:
-    step = jax.vmap(step, (0, 0, None, pipeline.RUN_AXES))
+def _compile(
+  setup: Setup, place: Placement, size: bucketing.Size
+) -> Callable[..., Any]:
+  step = functools.partial(
+    _eval_step, setup=setup, size=size, sync_axis=place.sync_axis
+  )
   return jax.pmap(
-    step,
+    run_axis.vmap(step, place.num_runs, (0, 0, None, run_axis.RESIDENT)),
     axis_name=AXIS,
     in_axes=(None, None, 0, None),
     out_axes=(None, 0),
-    devices=exp.devices,
+    devices=place.devices,
   )
 
 
@@ -171,19 +165,20 @@ def _eval_step(
   batch: PyTree,
   resident: PyTree,
   *,
-  exp: Experiment,
+  setup: Setup,
   size: bucketing.Size,
+  sync_axis: str | None,
 ) -> tuple[Any, jax.Array | None]:
   """Returns the metrics, and the outputs for this batch if they are needed."""
   mask_B = batch["mask"]
   batch = pipeline.batch_from(resident, batch)
-  batch = batch | {"inputs": exp.dataset.normalize(batch["inputs"])}
-  batch = exp.dataset.trim(batch, size)
-  _, aux = exp.eval_loss_fn(
+  batch = batch | {"inputs": setup.dataset.normalize(batch["inputs"])}
+  batch = setup.dataset.trim(batch, size)
+  _, aux = setup.eval_loss_fn(
     weights["params"], weights["model_state"], batch, jax.random.key(0)
   )
   update = metrics_lib.of_batch(
-    exp.eval_metrics, exp.sync_axis, mask=mask_B, **aux["per_example"]
+    setup.eval_metrics, sync_axis, mask=mask_B, **aux["per_example"]
   )
-  outputs = aux["outputs"] if losses.split_metrics(exp.config) else None
+  outputs = aux["outputs"] if losses.split_metrics(setup.config) else None
   return metrics_lib.merge(metrics, update), outputs

@@ -6,20 +6,16 @@ grey; a game begins with up to 30 idle frames and the fire button and is over
 with its last life, or after half an hour.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 import itertools
-import math
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from configs import base
 from models import actor_critic
 from models import vit
-from run_folder.files import Record
-from training.experiment import Experiment
 
 PyTree = Any
 # (weights, frames [N, 21, 21, 64], key, step) -> actions, logarithms of their
@@ -84,25 +80,6 @@ def _in_blocks(frames_Nx4x84x84: np.ndarray) -> np.ndarray:
   return vit.patches(np.moveaxis(frames_Nx4x84x84, 1, -1), actor_critic.BLOCK)
 
 
-def create_policy(exp: Experiment) -> Policy:
-  """Returns the policy of a model, whose actions are drawn."""
-
-  @jax.jit
-  def policy(weights, frames, key, step):
-    outputs = exp.model.apply(
-      {"params": weights["params"], **weights["model_state"]},
-      exp.dataset.normalize(frames),
-      train=False,
-    ).astype(jnp.result_type(float))
-    log_probs = jax.nn.log_softmax(outputs[:, :-1])
-    key = jax.random.fold_in(key, step)
-    actions = jax.random.categorical(key, log_probs)
-    taken = jnp.take_along_axis(log_probs, actions[:, None], -1)[:, 0]
-    return actions, taken, outputs[:, -1]
-
-  return policy
-
-
 def play(
   games: Games, policy: Policy, weights: PyTree, key: jax.Array
 ) -> Iterator[tuple[np.ndarray, tuple[jax.Array, ...], Outcome]]:
@@ -148,33 +125,3 @@ def scores(
     totals += np.where(over, 0, outcome.rewards)
     over |= outcome.over
   return totals
-
-
-class Evaluator:
-  """Plays the same games with every weights it is given."""
-
-  def __init__(self, parts: Sequence[Experiment]):
-    self._parts = parts
-    self._policy = create_policy(parts[0])
-
-  def __call__(self, weights: Sequence[PyTree]) -> list[Record]:
-    """Returns 'test_score' and its standard error of each run.
-
-    Args:
-      weights: those of each part, which has one run.
-    """
-    records = []
-    for part, own in zip(self._parts, weights, strict=True):
-      (run,) = part.runs
-      found = scores(
-        self._policy,
-        own,
-        num_games=run.eval_games,
-        sticky_actions=run.sticky_actions,
-        seed=run.seed,
-      )
-      stderr = np.std(found, ddof=1) / math.sqrt(len(found))
-      records.append(
-        {"test_score": float(found.mean()), "test_score_stderr": float(stderr)}
-      )
-    return records

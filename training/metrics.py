@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from training import run_axis
+
 Collection = type[clu_metrics.Collection]
 # By name: (outputs, targets) of a split, [N, ...] -> value.
 SplitMetrics = Mapping[str, Callable[[np.ndarray, np.ndarray], float]]
@@ -134,19 +136,18 @@ def eval_collection(per_example: tuple[str, ...]) -> Collection:
   return clu_metrics.Collection.create(**_averages(per_example))
 
 
-def empty(collection: Collection, num_runs: int | None = None) -> Any:
+def empty(collection: Collection, num_runs: int = 1) -> Any:
   """Returns the metrics of no examples, in the default float type.
 
   Args:
     collection: which metrics.
-    num_runs: length of a leading axis of runs; None: there is none.
+    num_runs: of how many runs.
   """
-  shape = () if num_runs is None else (num_runs,)
 
   def widen(x: jax.Array) -> jax.Array:
     is_float = jnp.issubdtype(x.dtype, jnp.floating)
     dtype = jnp.result_type(float) if is_float else x.dtype
-    return jnp.full(shape, x, dtype)
+    return jnp.full(run_axis.shape(num_runs), x, dtype)
 
   return jax.tree.map(widen, collection.empty())
 
@@ -171,16 +172,17 @@ def merge(total: Any, update: Any) -> Any:
   )
 
 
-_compute_all = jax.jit(jax.vmap(lambda metrics: metrics.compute()))
+@functools.partial(jax.jit, static_argnums=1)
+def _compute_all(metrics: Any, num_runs: int) -> Any:
+  return run_axis.vmap(lambda m: m.compute(), num_runs)(metrics)
 
 
-def by_run(metrics: Any) -> list[dict[str, Any]]:
+def by_run(metrics: Any, num_runs: int = 1) -> list[dict[str, Any]]:
   """Returns the computed metrics of each run, on the host."""
-  if not metrics.loss.count.ndim:
+  if num_runs == 1:
     return [jax.device_get(metrics.compute())]
-  values = jax.device_get(_compute_all(metrics))
-  num_runs = len(metrics.loss.count)
-  return [jax.tree.map(lambda x, i=i: x[i], values) for i in range(num_runs)]
+  values = jax.device_get(_compute_all(metrics, num_runs))
+  return run_axis.unstack(values, num_runs)
 
 
 def mean_average_precision(
@@ -217,8 +219,12 @@ def mean_average_precision(
 Computed = tuple[dict[str, float], tuple[str, int] | None]
 
 
-def compute(metrics: Any) -> list[Computed]:
+def compute(metrics: Any, num_runs: int = 1) -> list[Computed]:
   """Returns the train metrics of each run, without those that have no value.
+
+  Args:
+    metrics: of `train_collection`.
+    num_runs: of how many runs.
 
   Returns:
     Of each run, the values by name, and (metric, step) of the first that was
@@ -226,7 +232,7 @@ def compute(metrics: Any) -> list[Computed]:
   """
   counts = np.atleast_1d(jax.device_get(metrics.sharpness.count))
   computed: list[Computed] = []
-  for values, count in zip(by_run(metrics), counts, strict=True):
+  for values, count in zip(by_run(metrics, num_runs), counts, strict=True):
     firsts = values.pop("first_nonfinite")
     if not count:
       del values["sharpness"]

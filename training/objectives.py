@@ -6,6 +6,7 @@ BatchNorm in inference mode unless batch statistics are asked for. It is
 computed in float32 for bfloat16 runs, whose second derivatives are too rough.
 """
 
+from collections.abc import Hashable
 import dataclasses
 from typing import Any
 
@@ -19,9 +20,9 @@ from data import dataset as dataset_lib
 import models
 from sharpness import measures
 from sharpness import objective as objective_lib
-from training import experiment
 from training import losses
-from training.experiment import Experiment
+from training import placement
+from training.setup import Setup
 
 PyTree = Any
 
@@ -50,22 +51,22 @@ class _Predict:
 
 
 class Objectives:
-  """Makes the objectives of the runs of an experiment."""
+  """Makes the objectives of the runs of a setup."""
 
-  def __init__(self, exp: Experiment):
-    self._exp = exp
-    config = exp.config.copy_and_resolve_references()
+  def __init__(self, setup: Setup):
+    self._setup = setup
+    config = setup.config.copy_and_resolve_references()
     config.sync_batch_norm = False  # There is one device.
     config.dropout = 0.0  # A function of the weights alone.
     if config.dtype == "bfloat16":
       config.dtype = "float32"
-    model = models.create(config, exp.dataset)
+    model = models.create(config, setup.dataset)
     self._predict = {
-      train: _Predict(model, exp.dataset.normalize, train)
+      train: _Predict(model, setup.dataset.normalize, train)
       for train in (False, True)
     }
-    self._loss = {train: _loss(exp, train) for train in (False, True)}
-    self._batches: dict[tuple[Any, ...], list[objective_lib.Batch]] = {}
+    self._loss = {train: _loss(setup, train) for train in (False, True)}
+    self._batches: dict[Hashable, list[objective_lib.Batch]] = {}
 
   def create(
     self,
@@ -82,7 +83,7 @@ class Objectives:
     The examples are in a random order, the same for every run.
 
     Args:
-      index: of the run in the experiment.
+      index: of the run in the sweep.
       weights: its 'params' and 'model_state'.
       mask: False where a weight is pruned; directions stay where it is True.
       split: 'train', 'validation' or 'test'.
@@ -109,17 +110,16 @@ class Objectives:
     self, index: int, split: str, num_examples: int, batch_statistics: bool
   ) -> list[objective_lib.Batch]:
     """Returns the batches of a split; those of equal splits are shared."""
-    dataset = self._exp.datasets[index]
+    dataset = self._setup.datasets[index]
     if split not in dataset.splits:
       raise base.UserError(
         f"split={split!r}: must be one of {', '.join(dataset.splits)}"
       )
-    # The splits live as long as the experiment.
-    key = id(dataset.splits[split]), num_examples, batch_statistics
+    key = dataset.key(split), num_examples, batch_statistics
     if key not in self._batches:
       examples = _examples(dataset, split, num_examples)
       size = len(examples["targets"])
-      config = self._exp.config
+      config = self._setup.config
       most = min(config.eval_batch_size, size)
       if batch_statistics:
         most = min(config.batch_size, size)
@@ -152,7 +152,7 @@ def point(
     own = config.rho
   if learning_rate is None:
     learning_rate = config.learning_rate
-  m = experiment.perturbation_batch(config, num_devices)
+  m = placement.perturbation_batch(config, num_devices)
   return measures.Point(
     objective=objective,
     learning_rate=float(learning_rate),
@@ -161,8 +161,8 @@ def point(
   )
 
 
-def _loss(exp: Experiment, train: bool) -> objective_lib.OutputLoss:
-  values_of = losses.per_example(exp.config, exp.dataset, train=train)
+def _loss(setup: Setup, train: bool) -> objective_lib.OutputLoss:
+  values_of = losses.per_example(setup.config, setup.dataset, train=train)
   return lambda outputs, batch: values_of(outputs, batch["targets"])["loss"]
 
 

@@ -1,4 +1,4 @@
-"""Proximal policy optimization (Schulman et al., 2017), as a `Trainer`.
+"""Proximal policy optimization (Schulman et al., 2017), as a source of data.
 
 A rollout is played with the weights that there are, becomes the training set
 for `epochs_per_rollout` epochs, and is followed by the next. So steps, SAM,
@@ -8,6 +8,7 @@ Flax. A run that is resumed begins new games.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -16,15 +17,31 @@ import numpy as np
 
 from data import breakout
 from data import dataset as dataset_lib
-from data import pipeline
-from training import games as games_lib
-from training import metrics as metrics_lib
-from training import trainer
-from training.experiment import Experiment
+from training import games
+from training.setup import Setup
 
 PyTree = Any
 # No step has this number, so what is folded into its key is no step's key.
 _PLAYS = 2**32 - 2
+
+
+def create_policy(setup: Setup) -> games.Policy:
+  """Returns the policy of a model, whose actions are drawn."""
+
+  @jax.jit
+  def policy(weights, frames, key, step):
+    outputs = setup.model.apply(
+      {"params": weights["params"], **weights["model_state"]},
+      setup.dataset.normalize(frames),
+      train=False,
+    ).astype(jnp.result_type(float))
+    log_probs = jax.nn.log_softmax(outputs[:, :-1])
+    key = jax.random.fold_in(key, step)
+    actions = jax.random.categorical(key, log_probs)
+    taken = jnp.take_along_axis(log_probs, actions[:, None], -1)[:, 0]
+    return actions, taken, outputs[:, -1]
+
+  return policy
 
 
 def advantages(
@@ -65,50 +82,37 @@ def advantages(
 
 
 class Player:
-  """Plays the rollouts of a run.
+  """Plays the rollouts of a run: a `sources.Source`."""
 
-  Attributes:
-    scores: of the games that ended since they were last taken from here.
-  """
-
-  def __init__(
-    self, exp: Experiment, policy: games_lib.Policy, first_step: int
-  ):
-    """Begins games.
-
-    Args:
-      exp: of one run.
-      policy: of its model.
-      first_step: training steps taken; those who resume begin other games.
-    """
-    self._exp = exp
+  def __init__(self, setup: Setup, index: int, policy: games.Policy):
+    """Creates the player of a run, whose games begin with its first rollout."""
+    self.period = setup.config.epochs_per_rollout * setup.steps_per_epoch
+    self._run = setup.runs[index]
+    self._dataset = setup.datasets[index]
+    self._schedule = setup.schedule
     self._policy = policy
-    (self._run,) = exp.runs
-    self._games = games_lib.Games(
-      self._run.num_agents,
-      sticky_actions=self._run.sticky_actions,
-      seed=(self._run.seed, games_lib.TRAINING, first_step),
-    )
+    self._games: games.Games | None = None
     self._totals = np.zeros(self._run.num_agents)
-    self.scores: list[float] = []
+    self._scores: list[float] = []
 
-  def rollout(
+  def refresh(
     self, weights: PyTree, step: int, key: jax.Array
-  ) -> dataset_lib.ArraySplit:
-    """Plays on and returns what was seen and done, as training examples.
-
-    Args:
-      weights: with which to play.
-      step: training steps taken.
-      key: of the run.
-    """
+  ) -> dataset_lib.Dataset:
+    """Plays on and returns what was seen and done, as training examples."""
     c = self._run
+    if self._games is None:
+      # Those who resume begin other games.
+      self._games = games.Games(
+        c.num_agents,
+        sticky_actions=c.sticky_actions,
+        seed=(c.seed, games.TRAINING, step),
+      )
     shape = c.actor_steps, c.num_agents
     frames = np.empty((*shape, *breakout.FRAMES), np.uint8)
     rewards, over = np.empty(shape), np.empty(shape, bool)
     said = []
     key = jax.random.fold_in(jax.random.fold_in(key, _PLAYS), step)
-    plays = games_lib.play(self._games, self._policy, weights, key)
+    plays = games.play(self._games, self._policy, weights, key)
     for t, (seen, answer, outcome) in zip(
       range(c.actor_steps), plays, strict=False
     ):
@@ -117,7 +121,7 @@ class Player:
       # In Breakout as in other games, what counts is that there is a reward.
       rewards[t], over[t] = np.sign(outcome.rewards), outcome.over
       self._totals += outcome.rewards
-      self.scores += self._totals[outcome.over].tolist()
+      self._scores += self._totals[outcome.over].tolist()
       self._totals[outcome.over] = 0
     actions, log_probs, values = (
       np.stack(x) for x in zip(*jax.device_get(said), strict=True)
@@ -131,7 +135,7 @@ class Player:
       discount=c.discount,
       gae_lambda=c.gae_lambda,
     )
-    clip_range = c.clip_range * float(self._exp.schedule(jnp.int32(step)))
+    clip_range = c.clip_range * float(self._schedule(jnp.int32(step)))
     columns = {
       "action": actions,
       "log_prob": log_probs,
@@ -139,62 +143,33 @@ class Player:
       "return": found + values,
       "clip_range": np.full(shape, clip_range),
     }
-    return breakout.split(
+    rollout = breakout.split(
       frames.reshape(-1, *breakout.FRAMES),
       **{name: x.reshape(-1) for name, x in columns.items()},
     )
-
-
-class Trainer(trainer.Trainer):
-  """Trains on rollouts that its runs play."""
-
-  def __init__(self, exp: Experiment, weights: dict[str, PyTree] | None = None):
-    super().__init__(exp, weights)
-    self._policy = games_lib.create_policy(exp)
-    self._players: dict[int, Player] = {}
-
-  def call(self, limit: int) -> bool:
-    """Takes steps, at most `limit`, of one rollout; plays the next if due."""
-    period = self.exp.config.epochs_per_rollout * self.exp.steps_per_epoch
-    if self.step % period == 0 or not self._players:
-      for run, part in enumerate(self._parts):
-        if run not in self.given_up:
-          self._play(run, part)
-    return super().call(min(limit, period - self.step % period))
-
-  def _play(self, run: int, part: trainer.Part) -> None:
-    """Makes a new rollout the training set of a part, which has one run."""
-    if run not in self._players:
-      self._players[run] = Player(part.exp, self._policy, self.step)
-    rollout = self._players[run].rollout(
-      part.state.weights, self.step, part.state.rng
-    )
-    part.resident = jax.device_put(
-      pipeline.resident_arrays([rollout]), part.exp.replicated
+    return dataclasses.replace(
+      self._dataset, splits={"train": rollout}, examples=object()
     )
 
-  def train_metrics(self) -> list[metrics_lib.Computed]:
-    """Returns the metrics, with the mean score of the games that ended."""
-    computed = super().train_metrics()
-    for run, player in self._players.items():
-      if player.scores:
-        computed[run][0]["score"] = float(np.mean(player.scores))
-    return computed
+  def evaluate(self, weights: PyTree) -> dict[str, float]:
+    """Returns 'test_score' and its standard error, always of the same games."""
+    c = self._run
+    found = games.scores(
+      self._policy,
+      weights,
+      num_games=c.eval_games,
+      sticky_actions=c.sticky_actions,
+      seed=c.seed,
+    )
+    stderr = np.std(found, ddof=1) / math.sqrt(len(found))
+    return {
+      "test_score": float(found.mean()),
+      "test_score_stderr": float(stderr),
+    }
+
+  def metrics(self) -> dict[str, float]:
+    """Returns the mean 'score' of the games that ended, if any did."""
+    return {"score": float(np.mean(self._scores))} if self._scores else {}
 
   def reset_metrics(self) -> None:
-    super().reset_metrics()
-    for player in self._players.values():
-      player.scores.clear()
-
-
-def with_rollouts(exp: Experiment, weights: list[PyTree]) -> Experiment:
-  """Returns the experiment on what each run plays with its weights."""
-  policy = games_lib.create_policy(exp)
-  datasets = []
-  for i, own in enumerate(weights):
-    alone = dataclasses.replace(exp, runs=exp.runs[i : i + 1])
-    rollout = Player(alone, policy, 0).rollout(own, 0, jax.random.key(0))
-    datasets.append(
-      dataclasses.replace(exp.datasets[i], splits={"train": rollout})
-    )
-  return dataclasses.replace(exp, datasets=tuple(datasets))
+    self._scores.clear()

@@ -1,7 +1,6 @@
 """The state of training, and how it begins."""
 
-from collections.abc import Callable, Sequence
-import dataclasses
+from collections.abc import Callable, Hashable
 import functools
 from typing import Any
 
@@ -10,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data import bucketing
 from data import dataset as dataset_lib
 from data import pipeline
 from models import centred
 from sam import masks
-from training.experiment import AXIS
-from training.experiment import Experiment
+from training import run_axis
+from training.placement import AXIS
+from training.setup import Setup
 
 PyTree = Any
 
@@ -48,30 +49,66 @@ class TrainState(flax.struct.PyTreeNode):
     return {"params": self.params, "model_state": self.model_state}
 
   @property
-  def training(self) -> dict[str, PyTree]:
+  def progress(self) -> dict[str, PyTree]:
     """What resuming needs beside them; the rest follows from the config."""
     return {"step": self.step, "opt_state": self.opt_state}
 
 
+def create_feeds(setup: Setup, num_devices: int) -> list[pipeline.Feed]:
+  """Returns the training data of each run; runs of equal order share theirs.
+
+  Args:
+    setup: of the runs.
+    num_devices: over which a batch is spread.
+  """
+  made: dict[Hashable, pipeline.Feed] = {}
+  feeds = []
+  for i, (run, dataset) in enumerate(
+    zip(setup.runs, setup.datasets, strict=True)
+  ):
+    # The order of resident examples does not depend on their labels.
+    examples = dataset.key("train") if setup.is_streamed else dataset.examples
+    key = run.seed, examples
+    if key not in made:
+      made[key] = _create_feed(setup, i, num_devices)
+    feeds.append(made[key])
+  return feeds
+
+
+def _create_feed(setup: Setup, index: int, num_devices: int) -> pipeline.Feed:
+  run, dataset = setup.runs[index], setup.datasets[index]
+  buckets = None
+  if run.bucket_batches:
+    sizes = setup.sizes(dataset, "train")
+    buckets = bucketing.Buckets(sizes, run.bucket_batches)
+  return pipeline.create_feed(
+    dataset.splits["train"],
+    seed=run.seed,
+    batch_size=run.batch_size,
+    num_devices=num_devices,
+    buckets=buckets,
+  )
+
+
 def create_states(
-  exp: Experiment, weights: dict[str, PyTree] | None = None
+  setup: Setup, weights: dict[str, PyTree] | None = None
 ) -> list[TrainState]:
   """Returns the state of every run before the first step; they share arrays.
 
   Args:
-    exp: the experiment.
+    setup: of the runs.
     weights: 'params' and 'model_state' to start from, and to prune; None: new
       ones, drawn from the seed.
   """
-  init = _initializer(exp)
-  gradient = jax.jit(functools.partial(_batch_gradient, exp=exp))
-  starts: dict[tuple[Any, ...], TrainState] = {}
+  init = _initializer(setup)
+  gradient = jax.jit(functools.partial(_batch_gradient, setup=setup))
+  starts: dict[Hashable, TrainState] = {}
   states = []
-  for i, run in enumerate(exp.runs):
+  for i, run in enumerate(setup.runs):
     # What the initial state depends on, of all that differs between runs.
-    key = run.seed, run.sparsity, id(exp.datasets[i])
+    key = run.seed, run.sparsity, setup.datasets[i].key("train")
     if key not in starts:
-      starts[key] = _create_run(exp, i, init, gradient, weights)
+      starts[key] = _create_run(setup, i, init, gradient, weights)
     hparams = {
       name: jnp.asarray(run[name], jnp.result_type(float))
       for name in ("rho", "learning_rate", "weight_decay")
@@ -80,40 +117,25 @@ def create_states(
   return states
 
 
-def stack(states: Sequence[TrainState]) -> TrainState:
-  """Returns a copy with a leading axis of runs, if there are several."""
-  if len(states) == 1:
-    return jax.tree.map(jnp.copy, states[0])
-  return jax.tree.map(lambda *leaves: _stack(leaves), *states)
-
-
-def _stack(leaves: Sequence[jax.Array]) -> Any:
-  """Returns the leaves stacked, on the host: there it compiles nothing."""
-  if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
-    data = np.stack([jax.random.key_data(x) for x in leaves])
-    return jax.random.wrap_key_data(jnp.asarray(data))
-  return np.stack(leaves)
-
-
 def _create_run(
-  exp: Experiment,
+  setup: Setup,
   index: int,
   init: Callable[..., Any],
   gradient: Callable[..., PyTree],
   weights: dict[str, PyTree] | None,
 ) -> TrainState:
   """Returns the state of one run, without its hyper-parameters."""
-  run = exp.runs[index]
+  run = setup.runs[index]
   # One key per purpose.
   init_key, mask_key, step_key = jax.random.split(jax.random.key(run.seed), 3)
-  weights = weights or init(init_key, _init_inputs(exp, index))
+  weights = weights or init(init_key, _init_inputs(setup, index))
   params, model_state = weights["params"], weights["model_state"]
 
   mask = None
-  if exp.prunes:
+  if setup.prunes:
     grads = None
     if run.pruner == "snip":
-      grads = gradient(params, model_state, _first_batch(exp, index))
+      grads = gradient(params, model_state, _first_batch(setup, index))
     mask = masks.create(
       run.pruner,
       params,
@@ -129,42 +151,46 @@ def _create_run(
     step=jnp.int32(0),
     params=params,
     model_state=model_state,
-    opt_state=exp.optimizer.init(params),
+    opt_state=setup.optimizer.init(params),
     mask=mask,
     rng=step_key,
     hparams={},
   )
 
 
-def _init_inputs(exp: Experiment, index: int) -> jax.Array:
+def _init_inputs(setup: Setup, index: int) -> jax.Array:
   """Returns what the model of a run is initialized with.
 
   Models read its shape alone, but for Sim-BN, which keeps it: its statistics
   are those of the whole training set.
   """
-  if exp.config.normalization == "sim_bn":
-    split = exp.datasets[index].splits["train"]
+  if setup.config.normalization == "sim_bn":
+    split = setup.datasets[index].splits["train"]
     assert isinstance(split, dataset_lib.ArraySplit)  # `base.check` says so.
-    return exp.dataset.normalize(jnp.asarray(split.inputs))
-  return exp.dataset.normalize(jnp.zeros((1, *exp.dataset.input_shape)))
+    return setup.dataset.normalize(jnp.asarray(split.inputs))
+  return setup.dataset.normalize(jnp.zeros((1, *setup.dataset.input_shape)))
 
 
-def _initializer(exp: Experiment) -> Callable[..., dict[str, PyTree]]:
+def _initializer(setup: Setup) -> Callable[..., dict[str, PyTree]]:
   """Returns (key, inputs) -> 'params' and 'model_state', compiled once."""
 
   @jax.jit
   def init(key, inputs):
-    variables = dict(exp.model.init(key, inputs, train=False))
+    variables = dict(setup.model.init(key, inputs, train=False))
     return {"params": variables.pop("params"), "model_state": variables}
 
   return init
 
 
-def abstract_weights(exp: Experiment) -> dict[str, PyTree]:
+def abstract_weights(
+  setup: Setup, sharding: jax.sharding.Sharding | None = None
+) -> dict[str, PyTree]:
   """Returns shapes, dtypes and shardings of the weights of one run."""
   return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=exp.replicated),
-    jax.eval_shape(_initializer(exp), jax.random.key(0), _init_inputs(exp, 0)),
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+    jax.eval_shape(
+      _initializer(setup), jax.random.key(0), _init_inputs(setup, 0)
+    ),
   )
 
 
@@ -173,38 +199,41 @@ def count_parameters(
 ) -> list[dict[str, int]]:
   """Returns the number of parameters of each run, and of those not pruned."""
   total = sum(x.size for x in jax.tree.leaves(state.params)) // num_runs
-  unpruned = np.full(num_runs, total)
-  for mask in jax.tree.leaves(state.mask):
-    unpruned -= np.sum(~np.asarray(mask).reshape(num_runs, -1), axis=1)
+  masks_of_runs = run_axis.unstack(jax.device_get(state.mask), num_runs)
   return [
-    {"num_parameters": total, "num_unpruned_parameters": int(n)}
-    for n in unpruned
+    {
+      "num_parameters": total,
+      "num_unpruned_parameters": total
+      - sum(int(np.sum(~m)) for m in jax.tree.leaves(mask)),
+    }
+    for mask in masks_of_runs
   ]
 
 
-def _first_batch(exp: Experiment, index: int) -> dict[str, jax.Array]:
+def _first_batch(setup: Setup, index: int) -> dict[str, jax.Array]:
   """Returns the batch of step 0 of a run, [1, B, ...]."""
-  alone = dataclasses.replace(
-    exp,
-    runs=exp.runs[index : index + 1],
-    datasets=exp.datasets[index : index + 1],
-    devices=exp.devices[:1],
-  )
-  whole = jax.tree.map(
-    lambda x: np.concatenate(x[:, 0]), alone.create_feed().take(0, 1, pad_to=1)
-  )
-  batch = pipeline.batch_from(alone.resident("train"), whole)
-  inputs = exp.dataset.normalize(jnp.asarray(batch["inputs"]))
+  feed = _create_feed(setup, index, num_devices=1).take(0, 1, pad_to=1)
+  whole = jax.tree.map(lambda x: np.concatenate(x[:, 0]), feed)
+  split = setup.datasets[index].splits["train"]
+  resident = {}
+  if isinstance(split, dataset_lib.ArraySplit):
+    resident = {
+      "inputs": split.inputs,
+      "targets": split.targets,
+      "first_row": 0,
+    }
+  batch = pipeline.batch_from(resident, whole)
+  inputs = setup.dataset.normalize(jnp.asarray(batch["inputs"]))
   return jax.tree.map(lambda x: x[None], batch | {"inputs": inputs})
 
 
 def _batch_gradient(
-  params: PyTree, model_state: PyTree, batch: PyTree, *, exp: Experiment
+  params: PyTree, model_state: PyTree, batch: PyTree, *, setup: Setup
 ) -> PyTree:
   """Returns the gradient of the mean loss of a batch [1, B, ...]."""
 
   def mean_loss(params, batch):
-    return exp.loss_fn(params, model_state, batch, jax.random.key(0))[0]
+    return setup.loss_fn(params, model_state, batch, jax.random.key(0))[0]
 
   # BatchNorm over all devices is BatchNorm over this one whole batch.
   grad = jax.vmap(jax.grad(mean_loss), (None, 0), axis_name=AXIS)

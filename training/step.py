@@ -17,23 +17,38 @@ from data import label_noise
 from data import pipeline
 import sam
 from sam import masks
+from sam import schedule as schedule_lib
 from training import losses
 from training import metrics as metrics_lib
-from training.experiment import AXIS
-from training.experiment import Experiment
+from training import run_axis
+from training.placement import AXIS
+from training.placement import Placement
+from training.setup import Setup
 from training.state import TrainState
 
+Batch = dict[str, jax.Array]
+# (raw batch, key of the run, step) -> the batch as the model takes it, with a
+# key 'rng' for each example.
+Prepare = Callable[[Batch, jax.Array, jax.Array], Batch]
+# As `jax.value_and_grad` with aux: (loss_fn) -> (params, batch, rho) ->
+# ((loss, aux), gradient).
+ValueAndGrad = Callable[[Any], Callable[..., Any]]
 # No step has this number, so what is folded into its key is no step's key.
 _NO_STEP = 2**32 - 1
 
 
 def train_step(
   state: TrainState,
-  batch: dict[str, jax.Array],
+  batch: Batch,
   *,
-  exp: Experiment,
-  ascend: bool,
-  size: bucketing.Size = (),
+  prepare: Prepare,
+  loss_fn: losses.LossFn,
+  value_and_grad: ValueAndGrad,
+  optimizer: optax.GradientTransformationExtraArgs,
+  schedule: schedule_lib.Schedule,
+  rho_schedule: schedule_lib.Schedule,
+  collection: metrics_lib.Collection,
+  sync_axis: str | None,
 ) -> tuple[TrainState, Any]:
   """One step on one device, inside an axis named 'batch'.
 
@@ -44,65 +59,31 @@ def train_step(
   Args:
     state: the state, the same on every device.
     batch: this device's raw 'inputs' and 'targets', [B / D, ...].
-    exp: the experiment.
-    ascend: whether to take SAM's gradient; else the plain one.
-    size: what the batch is trimmed to.
+    prepare: augments, normalizes and trims the batch.
+    loss_fn: what is minimized.
+    value_and_grad: how its gradient is taken: SAM's, or the plain one.
+    optimizer: turns the gradient into an update.
+    schedule: step -> factor on the learning rate.
+    rho_schedule: step -> factor on rho.
+    collection: which metrics.
+    sync_axis: over which gradients are averaged; None: there is one device.
 
   Returns:
-    The new state and the step's metrics (`exp.train_metrics`).
+    The new state and the step's metrics.
   """
-  c = exp.config
-  # An example's keys depend on its place in the batch of all devices.
-  num_examples = len(batch["targets"])
-  place_B = jax.lax.axis_index(AXIS) * num_examples + jnp.arange(num_examples)
-  step_key = jax.random.fold_in(state.rng, state.step)
-  keys_Bx2 = jax.vmap(
-    lambda i: jax.random.split(jax.random.fold_in(step_key, i))
-  )(place_B)
-  inputs, targets = batch["inputs"], batch["targets"]
-  if exp.dataset.augment is not None:
-    inputs = exp.dataset.augment(keys_Bx2[:, 0], inputs)
-  if c.step_label_noise:
-    noise_key = jax.random.fold_in(state.rng, _NO_STEP)
-    noise_key = jax.random.fold_in(noise_key, state.step)
-    noise_keys_B = jax.vmap(functools.partial(jax.random.fold_in, noise_key))(
-      place_B
-    )
-    targets = label_noise.at_step(
-      noise_keys_B, targets, c.step_label_noise, flips=c.loss == "logistic"
-    )
-  batch = {
-    "inputs": exp.dataset.normalize(inputs),
-    "targets": targets,
-    "rng": keys_Bx2[:, 1],
-  }
-  batch = exp.dataset.trim(batch, size)
+  batch = prepare(batch, state.rng, state.step)
 
-  def loss_fn(params, batch):
+  def masked_loss(params, batch):
     params = masks.apply(params, state.mask)
-    return exp.loss_fn(params, state.model_state, batch, batch["rng"][0])
+    return loss_fn(params, state.model_state, batch, batch["rng"][0])
 
-  if ascend:
-    grad_fn = sam.value_and_grad(
-      loss_fn,
-      perturbation=c.perturbation,
-      asam_eta=c.asam_eta,
-      ascent_steps=c.ascent_steps,
-      microbatch_size=c.microbatch_size or None,
-      merge_aux=losses.merge_microbatches,
-      sync_axis=exp.sync_axis if c.sync_perturbation else None,
-    )
-    rho = state.hparams["rho"] * exp.rho_schedule(state.step)
-    (_, aux), grads = grad_fn(state.params, batch, rho)
-  else:
-    plain_grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    (_, aux), grads = plain_grad_fn(state.params, batch)
-
+  rho = state.hparams["rho"] * rho_schedule(state.step)
+  (_, aux), grads = value_and_grad(masked_loss)(state.params, batch, rho)
   changed = aux["model_state"]
-  if exp.sync_axis:
-    grads, changed = jax.lax.pmean((grads, changed), exp.sync_axis)
+  if sync_axis:
+    grads, changed = jax.lax.pmean((grads, changed), sync_axis)
   learning_rate = state.hparams["learning_rate"]
-  updates, opt_state = exp.optimizer.update(
+  updates, opt_state = optimizer.update(
     grads,
     state.opt_state,
     state.params,
@@ -110,12 +91,12 @@ def train_step(
     weight_decay=state.hparams["weight_decay"],
   )
   metrics = metrics_lib.of_batch(
-    exp.train_metrics,
-    exp.sync_axis,
+    collection,
+    sync_axis,
     **aux["per_example"],
     gradient_norm=sam.global_norm(grads),
     perturbed_loss=aux.get("perturbed_loss"),
-    learning_rate=learning_rate * exp.schedule(state.step),
+    learning_rate=learning_rate * schedule(state.step),
     step=state.step,
   )
   new_state = state.replace(
@@ -127,10 +108,97 @@ def train_step(
   return new_state, metrics
 
 
+def create(
+  setup: Setup,
+  sync_axis: str | None,
+  *,
+  ascend: bool,
+  size: bucketing.Size = (),
+) -> Callable[[TrainState, Batch], tuple[TrainState, Any]]:
+  """Returns the step of a run: (state, raw batch) -> (state, metrics).
+
+  Args:
+    setup: of the run.
+    sync_axis: see `train_step`.
+    ascend: whether to take SAM's gradient; else the plain one.
+    size: what the batch is trimmed to.
+  """
+  return functools.partial(
+    train_step,
+    prepare=functools.partial(_prepare, setup=setup, size=size),
+    loss_fn=setup.loss_fn,
+    value_and_grad=_sam(setup, sync_axis) if ascend else _plain,
+    optimizer=setup.optimizer,
+    schedule=setup.schedule,
+    rho_schedule=setup.rho_schedule,
+    collection=setup.train_metrics,
+    sync_axis=sync_axis,
+  )
+
+
+def _sam(setup: Setup, sync_axis: str | None) -> ValueAndGrad:
+  c = setup.config
+  return functools.partial(
+    sam.value_and_grad,
+    perturbation=c.perturbation,
+    asam_eta=c.asam_eta,
+    ascent_steps=c.ascent_steps,
+    microbatch_size=c.microbatch_size or None,
+    merge_aux=losses.merge_microbatches,
+    sync_axis=sync_axis if c.sync_perturbation else None,
+  )
+
+
+def _plain(loss_fn: Any) -> Callable[..., Any]:
+  value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+  return lambda params, batch, rho: value_and_grad(params, batch)
+
+
+def _prepare(
+  batch: Batch,
+  rng: jax.Array,
+  step: jax.Array,
+  *,
+  setup: Setup,
+  size: bucketing.Size,
+) -> Batch:
+  """Returns the batch as the model takes it; see `Prepare`."""
+  c, dataset = setup.config, setup.dataset
+  # An example's keys depend on its place in the batch of all devices.
+  num_examples = len(batch["targets"])
+  place_B = jax.lax.axis_index(AXIS) * num_examples + jnp.arange(num_examples)
+  step_key = jax.random.fold_in(rng, step)
+  keys_Bx2 = jax.vmap(
+    lambda i: jax.random.split(jax.random.fold_in(step_key, i))
+  )(place_B)
+  inputs, targets = batch["inputs"], batch["targets"]
+  if dataset.augment is not None:
+    inputs = dataset.augment(keys_Bx2[:, 0], inputs)
+  if c.step_label_noise:
+    noise_key = jax.random.fold_in(jax.random.fold_in(rng, _NO_STEP), step)
+    noise_keys_B = jax.vmap(functools.partial(jax.random.fold_in, noise_key))(
+      place_B
+    )
+    targets = label_noise.at_step(
+      noise_keys_B, targets, c.step_label_noise, flips=c.loss == "logistic"
+    )
+  batch = {
+    "inputs": dataset.normalize(inputs),
+    "targets": targets,
+    "rng": keys_Bx2[:, 1],
+  }
+  return dataset.trim(batch, size)
+
+
 def compile_chunk(
-  exp: Experiment, ascend: bool, size: bucketing.Size = ()
+  setup: Setup,
+  placement: Placement,
+  steps_per_call: int,
+  *,
+  ascend: bool,
+  size: bucketing.Size = (),
 ) -> Callable[..., Any]:
-  """Returns the pmapped chunk of up to `exp.steps_per_call` training steps.
+  """Returns the pmapped chunk of up to `steps_per_call` training steps.
 
   Their batches are trimmed to one size.
 
@@ -139,32 +207,31 @@ def compile_chunk(
   `None` in in_axes and out_axes the state stays one replicated array. Note
   that an output that differs between devices would pass silently here.
   """
-  step_fn = functools.partial(train_step, exp=exp, ascend=ascend, size=size)
+  step_fn = create(setup, placement.sync_axis, ascend=ascend, size=size)
 
   def step_run(carry, entry, resident):
     state, metrics = carry
     state, update = step_fn(state, pipeline.batch_from(resident, entry))
     return state, metrics_lib.merge(metrics, update)
 
-  step_runs: Callable[..., Any] = step_run
-  if exp.is_stacked:
-    step_runs = jax.vmap(step_run, (0, 0, pipeline.RUN_AXES))
-
-  def one_step(t, carry, feed, resident):
-    return step_runs(carry, jax.tree.map(lambda x: x[t], feed), resident)
+  step_runs = run_axis.vmap(
+    step_run, placement.num_runs, (0, 0, run_axis.RESIDENT)
+  )
 
   def chunk(state, metrics, num_steps, feed, resident):
-    body = functools.partial(one_step, feed=feed, resident=resident)
-    if exp.steps_per_call == 1:  # No loop: it would slow convolutions on CPU.
-      return body(0, (state, metrics))
+    def one_step(t, carry):
+      return step_runs(carry, jax.tree.map(lambda x: x[t], feed), resident)
+
+    if steps_per_call == 1:  # No loop: it would slow convolutions on CPU.
+      return one_step(0, (state, metrics))
     # A loop whose length is an argument compiles once for all lengths.
-    return jax.lax.fori_loop(0, num_steps, body, (state, metrics))
+    return jax.lax.fori_loop(0, num_steps, one_step, (state, metrics))
 
   return jax.pmap(
     chunk,
     axis_name=AXIS,
     in_axes=(None, None, None, 0, None),
     out_axes=(None, None),
-    devices=exp.devices,
+    devices=placement.devices,
     donate_argnums=0,
   )

@@ -1,50 +1,53 @@
-"""The runs of an experiment on their devices, step by step.
+"""The runs of a setup on their devices, step by step.
 
 One run, or those of a sweep: vmapped in one call (spread over the devices), or
-one call each. What a checkpoint holds is the same for both: with several runs,
-every array has a leading axis of runs.
+one call each. What a checkpoint holds is the same for both.
 """
 
 from collections.abc import Callable, Sequence
+import dataclasses
 from typing import Any
 
 import jax
 import numpy as np
 
 from data import pipeline
-from run_folder import files
 from training import evaluation
 from training import metrics as metrics_lib
+from training import placement as placement_lib
+from training import run_axis
+from training import sources
 from training import state as state_lib
-from training.experiment import Experiment
-from training.step import compile_chunk
+from training import step as step_lib
+from training.placement import Placement
+from training.setup import Setup
 
 PyTree = Any
 
 
+@dataclasses.dataclass
 class Part:
-  """The runs that one call trains."""
+  """The runs that one call trains, and what it needs.
 
-  def __init__(
-    self,
-    exp: Experiment,
-    feed: pipeline.Feed,
-    place: evaluation.Place,
-    states: Sequence[state_lib.TrainState],
-  ):
-    self.exp = exp
-    self.feed = feed
-    self.resident = place(exp.resident("train"), exp)
-    empty = metrics_lib.empty(exp.train_metrics, exp.run_axis_size)
-    self.no_metrics = place(empty, exp)
-    self.metrics = self.no_metrics
-    # Not by `place`: steps consume it.
-    self.state = jax.device_put(state_lib.stack(states), exp.replicated)
+  Attributes:
+    feed: what is sent to the devices for each step.
+    resident: the training examples that stay there.
+    state: of the runs, stacked.
+    no_metrics: those of no step.
+    metrics: those since the last reset.
+  """
+
+  placement: Placement
+  feed: pipeline.Feed
+  resident: PyTree
+  state: state_lib.TrainState
+  no_metrics: PyTree
+  metrics: PyTree
 
   def items(self) -> dict[str, PyTree]:
     """Returns what is saved of these runs."""
     state = self.state
-    training = state.training | {"metrics": self.metrics}
+    training = state.progress | {"metrics": self.metrics}
     items = {"weights": state.weights, "training": training}
     # A mask never changes; whoever measures a pruned model needs it.
     return items if state.mask is None else items | {"mask": state.mask}
@@ -58,43 +61,74 @@ class Part:
 
 
 class Trainer:
-  """Trains the runs of an experiment.
+  """Trains the runs of a setup.
 
   Attributes:
     step: training steps taken.
     given_up: indices of the runs that need not be trained any more.
+    num_devices: on which there are runs, and others that wait.
   """
 
-  def __init__(self, exp: Experiment, weights: dict[str, PyTree] | None = None):
+  def __init__(
+    self,
+    setup: Setup,
+    devices: Sequence[jax.Device],
+    weights: dict[str, PyTree] | None = None,
+  ):
     """Creates the initial state.
 
     Args:
-      exp: the experiment, with all its runs.
+      setup: of all runs.
+      devices: all there are.
       weights: what every run starts from; None: new ones, from its seed.
     """
-    self.exp = exp
+    self.setup = setup
     self.step = 0
     self.given_up: set[int] = set()
-    place = _Placer()
-    feeds: dict[tuple[int, int], pipeline.Feed] = {}
-    states = iter(state_lib.create_states(exp, weights))
-    self._parts = [
-      Part(
-        part, part.create_feed(feeds), place, [next(states) for _ in part.runs]
+    self.num_devices = len(devices)
+    self._steps_per_call = placement_lib.steps_per_call(
+      setup.config, streamed=setup.is_streamed
+    )
+    placements = placement_lib.create(
+      setup.config, devices, streamed=setup.is_streamed
+    )
+    residents = run_axis.Residents()
+    feeds = state_lib.create_feeds(setup, placements[0].num_devices)
+    states = state_lib.create_states(setup, weights)
+    self._parts = []
+    for place in placements:
+      empty = jax.device_put(
+        metrics_lib.empty(setup.train_metrics, place.num_runs),
+        place.replicated,
       )
-      for part in exp.split()
-    ]
-    self._evaluator = evaluation.create([p.exp for p in self._parts], place)
+      datasets = [setup.datasets[r] for r in place.runs]
+      stacked = run_axis.stack([states[r] for r in place.runs])
+      self._parts.append(
+        Part(
+          placement=place,
+          feed=run_axis.stack_feeds([feeds[r] for r in place.runs]),
+          resident=residents.place(datasets, "train", place),
+          # Of its own, since steps consume it.
+          state=jax.device_put(stacked, place.replicated),
+          no_metrics=empty,
+          metrics=empty,
+        )
+      )
+    self._sizes = [place.num_runs for place in placements]
+    self._evaluator = evaluation.Evaluator(setup, placements, residents)
+    self._sources = sources.create(setup)
+    self._has_refreshed = False
     self._chunks: dict[Any, Callable[..., Any]] = {}
     self._in_flight: list[Any] = []
 
   def state(self, run: int) -> state_lib.TrainState:
     """Returns the state of a run."""
-    places = [(p, i) for p in self._parts for i in range(len(p.exp.runs))]
-    part, i = places[run]
-    if not part.exp.is_stacked:
-      return part.state
-    return jax.tree.map(lambda x: x[i], part.state)
+    part = self._part_of(run)
+    place = part.placement
+    return run_axis.take(part.state, place.runs.index(run), place.num_runs)
+
+  def _part_of(self, run: int) -> Part:
+    return next(p for p in self._parts if run in p.placement.runs)
 
   def call(self, limit: int) -> bool:
     """Takes as many steps as one call to the devices can, at most `limit`.
@@ -104,30 +138,29 @@ class Trainer:
     Returns:
       Whether it compiled.
     """
-    exp = self.exp
-    ascend = self.step in exp.sam_steps
-    num_steps = min(exp.steps_per_call, limit)
+    ascend = self.step in self.setup.sam_steps
+    num_steps = min(self._steps_per_call, self._refresh(limit))
     compiled = False
     # One call runs while the host prepares the next, but no more.
     waiting, self._in_flight = self._in_flight, []
-    first_run = 0
     for part in self._parts:
-      indices = range(first_run, first_run + len(part.exp.runs))
-      first_run = indices.stop
-      if self.given_up.issuperset(indices):
+      place = part.placement
+      if self.given_up.issuperset(place.runs):
         continue
       for first, count, size in pipeline.stretches(
         part.feed, self.step, num_steps
       ):
-        key = part.exp.devices, part.exp.run_axis_size, ascend, size
+        key = place.devices, place.num_runs, ascend, size
         if key not in self._chunks:
-          self._chunks[key] = compile_chunk(part.exp, ascend, size)
+          self._chunks[key] = step_lib.compile_chunk(
+            self.setup, place, self._steps_per_call, ascend=ascend, size=size
+          )
           compiled = True
-        feed = part.feed.take(first, count, exp.steps_per_call)
+        feed = part.feed.take(first, count, self._steps_per_call)
         part.state, part.metrics = self._chunks[key](
           part.state, part.metrics, np.int32(count), feed, part.resident
         )
-        if part.exp.serialize_calls:
+        if place.serialize_calls:
           jax.block_until_ready(part.metrics)
       self._in_flight.append(part.metrics)
     jax.block_until_ready(waiting)
@@ -136,27 +169,53 @@ class Trainer:
     self.step += num_steps
     return compiled
 
+  def _refresh(self, limit: int) -> int:
+    """Renews the examples that are due.
+
+    Returns:
+      The number of steps that they serve, at most `limit`.
+    """
+    for run, source in self._sources.items():
+      is_due = self.step % source.period == 0 or not self._has_refreshed
+      if is_due and run not in self.given_up:
+        part = self._part_of(run)
+        state = part.state
+        dataset = source.refresh(state.weights, self.step, state.rng)
+        # Residents of its own, since shared ones keep all that ever was.
+        part.resident = run_axis.Residents().place(
+          [dataset], "train", part.placement
+        )
+      limit = min(limit, source.period - self.step % source.period)
+    self._has_refreshed = True
+    return limit
+
   def train_metrics(self) -> list[metrics_lib.Computed]:
     """Returns the metrics of each run since the last reset."""
-    return [run for p in self._parts for run in metrics_lib.compute(p.metrics)]
+    computed = [
+      run
+      for part in self._parts
+      for run in metrics_lib.compute(part.metrics, part.placement.num_runs)
+    ]
+    for run, source in self._sources.items():
+      computed[run][0].update(source.metrics())
+    return computed
 
   def reset_metrics(self) -> None:
     for part in self._parts:
       part.metrics = part.no_metrics
+    for source in self._sources.values():
+      source.reset_metrics()
 
-  def evaluate(self) -> list[files.Record]:
+  def evaluate(self) -> list[evaluation.Values]:
     """Returns the evaluation of each run."""
-    return self._evaluator([part.state.weights for part in self._parts])
-
-  @property
-  def num_devices(self) -> int:
-    """Over how many devices the runs are spread."""
-    return len({d for part in self._parts for d in part.exp.devices})
+    evaluated = self._evaluator([part.state.weights for part in self._parts])
+    for run, source in self._sources.items():
+      evaluated[run] |= source.evaluate(self.state(run).weights)
+    return evaluated
 
   def describe(self) -> str:
     """Returns how the runs are trained, in words."""
-    stacked = self._parts[0].exp.is_stacked
-    how = "vmapped" if stacked else "one after the other"
+    how = "vmapped" if self._sizes[0] > 1 else "one after the other"
     return f"{how} on each of {self.num_devices} devices"
 
   def count_parameters(self) -> list[dict[str, int]]:
@@ -164,7 +223,9 @@ class Trainer:
     return [
       counts
       for part in self._parts
-      for counts in state_lib.count_parameters(part.state, len(part.exp.runs))
+      for counts in state_lib.count_parameters(
+        part.state, part.placement.num_runs
+      )
     ]
 
   def abstract_items(self) -> dict[str, PyTree]:
@@ -172,84 +233,42 @@ class Trainer:
     part = self._parts[0]
     if len(self._parts) == 1:
       return part.items()
-    one_run = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(
-        x.shape[part.exp.is_stacked :], x.dtype, sharding=part.exp.replicated
-      ),
-      part.items(),
+    one_run = run_axis.abstract_run(
+      part.items(), part.placement.num_runs, part.placement.replicated
     )
-    return abstract_checkpoint(self.exp, one_run)
+    return run_axis.abstract(one_run, len(self.setup.runs))
 
   def items(self) -> dict[str, PyTree]:
     """Returns copies on the host of what resuming needs."""
-    return self._join([part.items() for part in self._parts])
+    return run_axis.join([part.items() for part in self._parts], self._sizes)
 
   def weights(self) -> PyTree:
     """Returns copies on the host of the weights, as in `items`."""
-    return self._join([part.state.weights for part in self._parts])
-
-  def _join(self, trees: list[PyTree]) -> PyTree:
-    for array in jax.tree.leaves(trees):
-      array.copy_to_host_async()
-    if len(trees) == 1:
-      return jax.tree.map(np.array, trees[0])
-    stacked = [part.exp.is_stacked for part in self._parts]
-
-    def join(*leaves: jax.Array) -> np.ndarray:
-      arrays = [np.asarray(x) for x in leaves]
-      return np.concatenate(
-        [x if s else x[None] for x, s in zip(arrays, stacked, strict=True)]
-      )
-
-    return jax.tree.map(join, *trees)
+    weights = [part.state.weights for part in self._parts]
+    return run_axis.join(weights, self._sizes)
 
   def restore(self, step: int, items: dict[str, PyTree]) -> None:
     """Goes on from `items` after so many steps."""
     self.step = step
-    parts = cut(items, [part.exp for part in self._parts])
-    for part, its in zip(self._parts, parts, strict=True):
-      part.restore(jax.device_put(its, part.exp.replicated))
+    parts = run_axis.cut(items, self._sizes)
+    for part, of_part in zip(self._parts, parts, strict=True):
+      part.restore(jax.device_put(of_part, part.placement.replicated))
 
 
-def abstract_checkpoint(exp: Experiment, one_run: PyTree) -> PyTree:
-  """Returns the shapes of a tree of one run as a checkpoint has it."""
-  if not exp.is_stacked:
-    return one_run
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(
-      (len(exp.runs), *x.shape), x.dtype, sharding=x.sharding
-    ),
-    one_run,
-  )
+def evaluate(
+  setup: Setup, placements: Sequence[Placement], weights: PyTree
+) -> list[evaluation.Values]:
+  """Returns the evaluation of each run with its weights, as `items` has them.
 
-
-def cut(tree: PyTree, parts: Sequence[Experiment]) -> list[PyTree]:
-  """Cuts a tree of all runs, as checkpoints have it, into parts."""
-  if len(parts) == 1:
-    return [tree]
-  host = jax.device_get(tree)
-  trees, first = [], 0
-  for part in parts:
-    rows: Any = first
-    if part.is_stacked:
-      rows = slice(first, first + len(part.runs))
-    trees.append(jax.tree.map(lambda x, rows=rows: x[rows], host))
-    first += len(part.runs)
-  return trees
-
-
-class _Placer:
-  """Puts trees on devices, and an array of the host only once on each."""
-
-  def __init__(self) -> None:
-    # With the array, or its id could come to mean another one.
-    self._placed: dict[tuple[int, Any], tuple[Any, jax.Array]] = {}
-
-  def __call__(self, tree: PyTree, exp: Experiment) -> PyTree:
-    def put(x):
-      key = id(x), exp.devices
-      if key not in self._placed:
-        self._placed[key] = x, jax.device_put(x, exp.replicated)
-      return self._placed[key][1]
-
-    return jax.tree.map(put, tree)
+  Args:
+    setup: of all runs.
+    placements: where they are evaluated.
+    weights: 'params' and 'model_state' of all runs.
+  """
+  sizes = [place.num_runs for place in placements]
+  evaluator = evaluation.Evaluator(setup, placements, run_axis.Residents())
+  evaluated = evaluator(run_axis.cut(weights, sizes))
+  of_runs = run_axis.unstack(weights, len(setup.runs))
+  for run, source in sources.create(setup).items():
+    evaluated[run] |= source.evaluate(of_runs[run])
+  return evaluated

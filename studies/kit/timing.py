@@ -17,7 +17,7 @@ import tqdm
 from configs import base
 from data import Dataset
 from studies.kit import cells
-from training import experiment
+from training import setup as setup_lib
 from training import state
 
 # Measured on 2 CPU cores. Beside its operations, a run needs this much for a
@@ -56,23 +56,23 @@ def _flops_per_second() -> float:
 def estimate(cell: cells.Cell, dataset: Dataset) -> float:
   """Returns the estimated seconds of a cell, from the data set of any run."""
   runs = base.runs(cell.config)
-  exp = experiment.create(cell.config, (dataset,) * len(runs))
-  c = exp.config
-  raw = jnp.zeros((c.batch_size, *exp.dataset.input_shape))
-  inputs = exp.dataset.normalize(raw)
-  weights = state.abstract_weights(exp)
+  setup = setup_lib.create(cell.config, (dataset,) * len(runs))
+  c = setup.config
+  raw = jnp.zeros((c.batch_size, *setup.dataset.input_shape))
+  inputs = setup.dataset.normalize(raw)
+  weights = state.abstract_weights(setup)
   variables = {"params": weights["params"], **weights["model_state"]}
-  forward = jax.jit(functools.partial(exp.model.apply, train=False))
+  forward = jax.jit(functools.partial(setup.model.apply, train=False))
   costs = forward.lower(variables, inputs).cost_analysis() or {}
   # Backward costs twice as much as forward; SAM does both twice.
   flops = costs.get("flops", 0.0) * 3 * (2 if c.optimizer == "sam" else 1)
   if c.model == "lstm":
     # The body of its loop over the words is counted once. What is outside is
     # then counted too often, which makes up for products that are small.
-    flops *= exp.dataset.input_shape[0]
+    flops *= setup.dataset.input_shape[0]
   speed = _flops_per_second() * RELATIVE_SPEED.get(c.model, 1.0)
-  parallel = min(exp.num_devices, len(runs))
-  run_steps = len(runs) * exp.num_steps
+  parallel = min(jax.local_device_count(), len(runs))
+  run_steps = len(runs) * setup.num_steps
   step_seconds = STEP_SECONDS.get(c.model, OTHER_STEP_SECONDS)
   seconds = run_steps * (flops / speed + step_seconds) / parallel
   return (

@@ -18,9 +18,9 @@ from sharpness import measures
 import sharpness_report
 from tests import helpers
 import train
-from training import experiment
 from training import losses
 from training import objectives as objectives_lib
+from training import setup as setup_lib
 from training import state as state_lib
 
 RESNET = {"model": "resnet18", "num_filters": 1}
@@ -36,10 +36,10 @@ def test_derivatives_are_those_of_the_training_loss(pruned):
     c = helpers.config(
       **fields, dtype="float64", batch_size=16, eval_batch_size=10
     )
-    exp = experiment.create(c, helpers.toy_dataset(20))
-    (state,) = state_lib.create_states(exp)
-    batch = _batch(exp, slice(None))
-    loss_fn = losses.create(c, exp.model, exp.dataset, train=False)
+    setup = setup_lib.create(c, helpers.toy_dataset(20))
+    (state,) = state_lib.create_states(setup)
+    batch = _batch(setup, slice(None))
+    loss_fn = losses.create(c, setup.model, setup.dataset, train=False)
 
     @jax.jit
     def value_and_grad(params):
@@ -56,7 +56,7 @@ def test_derivatives_are_those_of_the_training_loss(pruned):
       loss, gradient = value_and_grad(objective.unflatten(w))
       return loss, jax.flatten_util.ravel_pytree(gradient)[0][kept]
 
-    objective = objectives_lib.Objectives(exp).create(
+    objective = objectives_lib.Objectives(setup).create(
       0, state.weights, state.mask
     )
     w = objective.weights
@@ -72,11 +72,11 @@ def test_derivatives_are_those_of_the_training_loss(pruned):
     assert jnp.linalg.norm(product - change) < 1e-5 * jnp.linalg.norm(change)
 
 
-def _batch(exp, rows):
+def _batch(setup, rows):
   """Returns training examples as a loss function wants them."""
-  split = exp.dataset.splits["train"]
+  split = setup.dataset.splits["train"]
   return {
-    "inputs": exp.dataset.normalize(jnp.asarray(split.inputs[rows])),
+    "inputs": setup.dataset.normalize(jnp.asarray(split.inputs[rows])),
     "targets": jnp.asarray(split.targets[rows]),
   }
 
@@ -86,40 +86,44 @@ def test_both_modes_of_batch_norm():
   c = helpers.config(
     **RESNET, batch_size=16, sparsity=0.6, pruner="random", num_epochs=1
   )
-  exp = experiment.create(c, helpers.toy_dataset(40))
-  (state,) = state_lib.create_states(exp)
+  setup = setup_lib.create(c, helpers.toy_dataset(40))
+  (state,) = state_lib.create_states(setup)
   averages = jax.tree.map(lambda x: 0.7 * x + 0.1, state.model_state)
   weights = {"params": state.params, "model_state": averages}
 
   def plain(loss_fn, rows):
     key = jax.random.key(0)
-    return float(loss_fn(*weights.values(), _batch(exp, rows), key)[0])
+    return float(loss_fn(*weights.values(), _batch(setup, rows), key)[0])
 
   create = functools.partial(
-    objectives_lib.Objectives(exp).create, 0, weights, state.mask
+    objectives_lib.Objectives(setup).create, 0, weights, state.mask
   )
   running = create()
-  expected = plain(losses.create(c, exp.model, exp.dataset, train=False), ...)
+  expected = plain(
+    losses.create(c, setup.model, setup.dataset, train=False), ...
+  )
   assert float(running.value(running.weights)) == pytest.approx(expected)
   batches = create(batch_statistics=True)
   assert batches.num_examples == 32  # The rest is dropped, as in training.
   order = np.random.default_rng(0).permutation(40)
-  own = [plain(exp.loss_fn, rows) for rows in (order[:16], order[16:32])]
+  own = [plain(setup.loss_fn, rows) for rows in (order[:16], order[16:32])]
   assert float(batches.value(batches.weights)) == pytest.approx(np.mean(own))
   assert np.mean(own) != pytest.approx(expected, rel=1e-3)
 
 
 def test_some_examples():
   c = helpers.config(**MLP, label_smoothing=0.1, label_noise=0.5)
-  exp = experiment.create(c, load_runs([c]))
-  objectives = objectives_lib.Objectives(exp)
-  weights = state_lib.create_states(exp)[0].weights
+  setup = setup_lib.create(c, load_runs([c]))
+  objectives = objectives_lib.Objectives(setup)
+  weights = state_lib.create_states(setup)[0].weights
   few = objectives.create(0, weights, num_examples=100)
   assert few.num_examples == few.sample(200).num_examples == 100
   assert few.sample(30).num_examples == 30
   # All of them, with the labels and the smoothing of training.
   whole = objectives.create(0, weights)
-  loss, _ = exp.loss_fn(*weights.values(), _batch(exp, ...), jax.random.key(0))
+  loss, _ = setup.loss_fn(
+    *weights.values(), _batch(setup, ...), jax.random.key(0)
+  )
   assert float(whole.value(whole.weights)) == pytest.approx(float(loss))
   assert len(whole.batches) == 3
   parts = list(whole.microbatches(1000))
@@ -141,9 +145,9 @@ def test_streamed_data_needs_a_number_of_examples():
     helpers.toy_dataset(shape=(4, 4, 1)), splits={"train": split}
   )
   c = helpers.config(**MLP, batch_size=4)
-  exp = experiment.create(c, dataset)
-  weights = state_lib.create_states(exp)[0].weights
-  objectives = objectives_lib.Objectives(exp)
+  setup = setup_lib.create(c, dataset)
+  weights = state_lib.create_states(setup)[0].weights
+  objectives = objectives_lib.Objectives(setup)
   with pytest.raises(base.UserError, match="num_examples=0: must be >= 1"):
     objectives.create(0, weights)
   assert objectives.create(0, weights, num_examples=5).num_examples == 5
@@ -177,7 +181,7 @@ def test_runs_of_a_sweep(sweep):
   assert [run.name for run in runs][1] == "rho=0-seed=1"
   for run in runs:
     objective = run.objective()
-    split = run.experiment.datasets[run.index].splits["train"]
+    split = run.setup.datasets[run.index].splits["train"]
     own = load_runs([run.config])[0].splits["train"]
     assert (split.targets == own.targets).all()
     counts = np.bincount(

@@ -42,7 +42,7 @@ def test_starts_at_zero_with_the_gradient_of_the_plain_model(name):
   helpers.assert_same_bits(initial, variables["params"])
   x = dataset.normalize(jnp.asarray(dataset.splits["test"].inputs))
   y = dataset.splits["test"].targets
-  outputs = jax.jit(trainer.exp.model.apply)(variables, x)
+  outputs = jax.jit(trainer.setup.model.apply)(variables, x)
   np.testing.assert_array_equal(outputs, np.zeros((37, 4)))
   others = {k: v for k, v in variables.items() if k != "initial"}
 
@@ -55,7 +55,7 @@ def test_starts_at_zero_with_the_gradient_of_the_plain_model(name):
   def centred_loss(params):
     batch = {"inputs": x, "targets": y}
     state = trainer.state.model_state
-    return trainer.exp.loss_fn(params, state, batch, jax.random.key(0))[0]
+    return trainer.setup.loss_fn(params, state, batch, jax.random.key(0))[0]
 
   got, want = (
     jax.jit(jax.grad(loss))(variables["params"])

@@ -26,7 +26,7 @@ def runs(tmp_path_factory):
 
 def losses_of(run):
   """Returns the whole training loss at every snapshot, in float64."""
-  split = run.experiment.datasets[run.index].splits["train"]
+  split = run.setup.datasets[run.index].splits["train"]
   inputs, targets = split.inputs.astype(float), split.targets.astype(float)
   losses = []
   for snapshot in run.snapshots():

@@ -32,8 +32,8 @@ def test_measure_against_dense_hessians(run, monkeypatch):
     batches = objective.batches
     batch = {k: np.concatenate([b[k] for b in batches]) for k in batches[0]}
     variables = {"params": objective.unflatten(w)}
-    inputs = run.experiment.dataset.normalize(batch["inputs"])
-    outputs = run.experiment.model.apply(variables, inputs, train=False)
+    inputs = run.setup.dataset.normalize(batch["inputs"])
+    outputs = run.setup.model.apply(variables, inputs, train=False)
     targets = jax.nn.one_hot(batch["targets"], outputs.shape[-1])
     return jnp.sum(jnp.square(outputs - targets), -1)
 

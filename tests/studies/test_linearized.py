@@ -21,13 +21,13 @@ def test_measure(tmp_path):
   found = linearized.measure(run)
 
   images = jnp.concatenate([b["inputs"] for b in run.objective().batches])
-  inputs = run.experiment.dataset.normalize(images)
+  inputs = run.setup.dataset.normalize(images)
   after = run.weights["params"]
   before = run.weights["model_state"]["initial"]
 
   def outputs(params):
     variables = {"params": params}
-    return run.experiment.model.model.apply(variables, inputs, train=False)
+    return run.setup.model.model.apply(variables, inputs, train=False)
 
   change = jax.tree.map(lambda a, b: a - b, after, before)
   start, tangent = jax.jvp(outputs, (before,), (change,))

@@ -119,7 +119,7 @@ def test_equals_the_trainer(rho, batch_size):
     assert np.abs(trained - initial).max() > 0.1
 
     test = dataset.splits["test"]
-    outputs = trainer.exp.model.apply(
+    outputs = trainer.setup.model.apply(
       {"params": {"filters": trained}}, jnp.asarray(test.inputs, float)
     )
     got = signal_noise.test_outputs(filters, start, setting)

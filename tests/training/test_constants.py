@@ -11,7 +11,8 @@ import data
 from run_folder import files
 from tests import helpers
 import train
-from training import experiment
+from training import setup as setup_lib
+from training import state
 from training import trainer as trainer_lib
 
 # W2 is fixed, and a copy of W1 is subtracted.
@@ -51,8 +52,8 @@ def test_sam_steps_leave_constants(num_devices):
 def test_every_run_of_a_sweep_has_its_own(mode):
   c = helpers.config(**FIELDS, sweep_mode=mode)
   c.sweep.seed, c.sweep.rho = (0, 1, 2), (0.0, 0.1)
-  exp = experiment.create(c, data.load_runs(base.runs(c)), jax.devices())
-  trainer = trainer_lib.Trainer(exp)
+  setup = setup_lib.create(c, data.load_runs(base.runs(c)))
+  trainer = trainer_lib.Trainer(setup, jax.devices())
   before = jax.device_get(
     [trainer.state(i).replace(rng=None) for i in range(6)]
   )
@@ -65,7 +66,7 @@ def test_every_run_of_a_sweep_has_its_own(mode):
       helpers.max_difference(before[i].model_state[k], before[j].model_state[k])
       for k in ("fixed", "initial")
     ]
-    same_seed = exp.runs[i].seed == exp.runs[j].seed
+    same_seed = setup.runs[i].seed == setup.runs[j].seed
     assert [gap == 0 for gap in gaps] == [same_seed] * 2
 
 
@@ -104,8 +105,8 @@ def test_weights_of_another_run_bring_their_fixed_layer(tmp_path):
   def start(name, **others):
     c = helpers.config(**fields | others)
     train.train_and_evaluate(c, str(tmp_path / name))
-    exp = experiment.create(c, data.load(c))
-    like = {"weights": train.abstract_weights(exp)}
+    setup = setup_lib.create(c, data.load(c))
+    like = {"weights": state.abstract_weights(setup)}
     _, items = train.checkpoints.restore(str(tmp_path / name), "latest", like)
     return items["weights"]["model_state"]["fixed"]
 
@@ -129,7 +130,7 @@ def test_every_run_normalizes_by_its_own_training_set():
   )
   c.sweep.seed = (0, 1)
   datasets = data.load_runs(base.runs(c))
-  trainer = trainer_lib.Trainer(experiment.create(c, datasets, jax.devices()))
+  trainer = trainer_lib.Trainer(setup_lib.create(c, datasets), jax.devices())
   while trainer.step < 5:
     trainer.call(5 - trainer.step)
   kept = [

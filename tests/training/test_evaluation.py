@@ -6,7 +6,6 @@ import optax
 import pytest
 
 from tests import helpers
-from training import evaluation
 
 pytestmark = pytest.mark.usefixtures("short_resnets")
 
@@ -27,12 +26,12 @@ def test_every_example_counts_once(eval_batch_size, num_devices):
   )
   trainer = helpers.Trainer(c, dataset, num_devices)
   trainer.run(2)
-  (got,) = evaluation.Evaluator([trainer.exp])([trainer.state.weights])
+  (got,) = trainer.evaluate()
 
   split = dataset.splits["test"]
   assert split.num_examples == NUM_TEST
   weights = jax.device_get(trainer.state.weights)
-  logits = trainer.exp.model.apply(
+  logits = trainer.setup.model.apply(
     {"params": weights["params"], **weights["model_state"]},
     dataset.normalize(split.inputs),
     train=False,
@@ -49,5 +48,5 @@ def test_every_example_counts_once(eval_batch_size, num_devices):
 def test_partial_evaluation_says_so():
   c = helpers.config(batch_size=16, eval_batch_size=8, steps_per_eval=2)
   trainer = helpers.Trainer(c, helpers.toy_dataset())
-  (got,) = evaluation.Evaluator([trainer.exp])([trainer.state.weights])
+  (got,) = trainer.evaluate()
   assert got["test_num_examples"] == 16

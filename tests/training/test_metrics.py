@@ -9,8 +9,8 @@ from sklearn import metrics as sklearn_metrics
 
 import data
 from tests import helpers
-from training import experiment
 from training import metrics
+from training import setup as setup_lib
 from training import trainer as trainer_lib
 
 
@@ -57,13 +57,13 @@ def test_evaluation_equals_scikit_learn_on_the_whole_split(seeds, dataset):
   c.sweep.seed = seeds
   num_runs = len(seeds) or 1
   devices = jax.devices()[: 1 if seeds else 2]
-  exp = experiment.create(c, (dataset,) * num_runs, devices)
-  trainer = trainer_lib.Trainer(exp)
+  setup = setup_lib.create(c, (dataset,) * num_runs)
+  trainer = trainer_lib.Trainer(setup, devices)
   split = dataset.splits["test"]
   has_label = split.targets >= 0
   got = trainer.evaluate()
   assert len(got) == num_runs
-  apply = jax.jit(functools.partial(exp.model.apply, train=False))
+  apply = jax.jit(functools.partial(setup.model.apply, train=False))
   inputs = dataset.normalize(split.inputs)
   wants = []
   for run, record in enumerate(got):

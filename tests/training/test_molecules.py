@@ -51,7 +51,7 @@ def test_everything_works_on_graphs(tmp_path, monkeypatch):
     objective = run.objective(split="test")
     assert objective.dim == record["num_unpruned_parameters"]
     assert objective.dim < 0.8 * record["num_parameters"]
-  dataset = run.experiment.datasets[run.index]
+  dataset = run.setup.datasets[run.index]
   num_labels = (dataset.splits["test"].targets >= 0).sum()
   # The loss of the last run, measured and evaluated.
   value = float(objective.value(objective.weights)) * 20

@@ -13,9 +13,9 @@ from data import breakout
 from run_folder import files
 from tests import helpers
 import train
-from training import experiment
 from training import games
 from training import rollouts
+from training import setup as setup_lib
 from training import state
 
 SMALL = {
@@ -55,18 +55,20 @@ def test_advantages():
 @pytest.fixture(scope="module")
 def player():
   config = small()
-  exp = experiment.create(config, data.load(config), jax.devices()[:1])
-  (start,) = state.create_states(exp)
-  policy = games.create_policy(exp)
-  player = rollouts.Player(exp, policy, 0)
-  played = [player.rollout(start.weights, s, start.rng) for s in (0, 6)]
-  return exp, start, policy, player, played
+  setup = setup_lib.create(config, data.load(config))
+  (start,) = state.create_states(setup)
+  policy = rollouts.create_policy(setup)
+  player = rollouts.Player(setup, 0, policy)
+  played = [
+    player.refresh(start.weights, s, start.rng).splits["train"] for s in (0, 6)
+  ]
+  return setup, start, policy, player, played
 
 
 def test_rollouts_say_what_was_played(player):
   """The same games, seen and rewarded, come of the actions that they name."""
-  exp, start, policy, player, played = player
-  c = exp.config
+  setup, start, policy, player, played = player
+  c = setup.config
   shape = c.actor_steps, c.num_agents
   again = games.Games(
     c.num_agents,
@@ -81,8 +83,8 @@ def test_rollouts_say_what_was_played(player):
       np.testing.assert_array_equal(again.frames, frames[t])
       outcome = again.step(actions)
       rewards[t], over[t] = np.sign(outcome.rewards), outcome.over
-    outputs = exp.model.apply(
-      {"params": start.params}, exp.dataset.normalize(rollout.inputs)
+    outputs = setup.model.apply(
+      {"params": start.params}, setup.dataset.normalize(rollout.inputs)
     )
     log_probs = jax.nn.log_softmax(outputs[:, :-1])
     taken = columns["action"].astype(int)
@@ -146,7 +148,7 @@ def test_a_sweep_of_pruned_players(tmp_path):
     assert objective.dim < 0.6 * record["num_parameters"]
     # What a run plays itself has advantages of mean 0 and ratios of 1.
     _, log_probs, _, returns, _ = (
-      run.experiment.datasets[run.index].splits["train"].targets.T
+      run.setup.datasets[run.index].splits["train"].targets.T
     )
     value = float(objective.value(objective.weights))
     assert np.isfinite(value)

@@ -16,11 +16,10 @@ import models
 import sam
 from sharpness import measures
 from tests import helpers
-from training import evaluation
-from training import experiment
 from training import losses
 from training import metrics
 from training import objectives as objectives_lib
+from training import setup as setup_lib
 from training import state as state_lib
 
 TRANSFORMER = {
@@ -150,9 +149,9 @@ def test_evaluation_averages_over_tokens():
   c = helpers.config(**TRANSFORMER, batch_size=4, eval_batch_size=4)
   dataset = _dataset(c)
   trainer = helpers.Trainer(c, dataset, num_devices=2)
-  (got,) = evaluation.Evaluator([trainer.exp])([trainer.state.weights])
+  (got,) = trainer.evaluate()
   split = dataset.splits["test"]
-  apply = jax.jit(functools.partial(trainer.exp.model.apply, train=False))
+  apply = jax.jit(functools.partial(trainer.setup.model.apply, train=False))
   params = jax.device_get(trainer.state.params)
   logits = apply({"params": params}, split.inputs)
   is_tag = split.targets >= 0
@@ -210,9 +209,9 @@ def test_measures_are_of_the_mean_over_labels(fields):
   c = helpers.config(
     **fields, dropout=0.5, sparsity=0.5, pruner="random", batch_size=4
   )
-  exp = experiment.create(c, _dataset(c))
-  (state,) = state_lib.create_states(exp)
-  objectives = objectives_lib.Objectives(exp)
+  setup = setup_lib.create(c, _dataset(c))
+  (state,) = state_lib.create_states(setup)
+  objectives = objectives_lib.Objectives(setup)
   objective = objectives.create(0, state.weights, state.mask)
   (counts,) = state_lib.count_parameters(state)
   assert objective.dim == counts["num_unpruned_parameters"]

@@ -11,10 +11,11 @@ import pytest
 from configs import base
 import data
 from run_folder import files
+from run_folder import log
 from run_folder import naming
 from tests import helpers
 import train
-from training import experiment
+from training import setup as setup_lib
 from training import trainer as trainer_lib
 
 pytestmark = pytest.mark.usefixtures("short_resnets")
@@ -41,10 +42,8 @@ def _config(sweep, **fields):
 
 
 def _trainer(c, num_devices=2):
-  exp = experiment.create(
-    c, data.load_runs(base.runs(c)), jax.devices()[:num_devices]
-  )
-  return trainer_lib.Trainer(exp)
+  setup = setup_lib.create(c, data.load_runs(base.runs(c)))
+  return trainer_lib.Trainer(setup, jax.devices()[:num_devices])
 
 
 def _take(trainer, num_steps):
@@ -54,7 +53,7 @@ def _take(trainer, num_steps):
 
 
 def _states(trainer):
-  return [trainer.state(run) for run in range(len(trainer.exp.runs))]
+  return [trainer.state(run) for run in range(len(trainer.setup.runs))]
 
 
 def _runs_alone(c):
@@ -130,7 +129,7 @@ def test_runs_of_one_seed_share_what_they_should():
   trainer = _trainer(c)
   states = _states(trainer)
   names = naming.run_names(c)
-  of_runs = zip(states, trainer.exp.datasets, strict=True)
+  of_runs = zip(states, trainer.setup.datasets, strict=True)
   runs = dict(zip(names, of_runs, strict=True))
   for (name, (state, dataset)), (
     other,
@@ -288,7 +287,7 @@ def test_what_tensorboard_gets(tmp_path):
   for run, rho in zip(writer.runs, (0.0, 0.1), strict=True):
     assert run.hparams["rho"] == rho
     numbers = [len(scalars) for _, scalars in run.scalars]
-    assert 10 <= sum(numbers) <= train.MAX_SWEEP_NUMBERS
+    assert 10 <= sum(numbers) <= log.MAX_SWEEP_NUMBERS
     assert run.scalars[-1][0] == 25 * 11
     assert set(run.scalars[-1][1]) == {"train_accuracy", "test_accuracy"}
 

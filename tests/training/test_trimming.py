@@ -8,7 +8,7 @@ import data
 from data import hidden_markov
 from data import motifs
 from tests import helpers
-from training import experiment
+from training import setup as setup_lib
 from training import trainer as trainer_lib
 
 TRANSFORMER = {
@@ -46,15 +46,15 @@ def _config(**fields):
 
 def _trainer(c):
   datasets = data.load_runs(base.runs(c))
-  exp = experiment.create(c, datasets, jax.devices()[:1])
-  return trainer_lib.Trainer(exp)
+  setup = setup_lib.create(c, datasets)
+  return trainer_lib.Trainer(setup, jax.devices()[:1])
 
 
 def _weights(trainer, num_steps=NUM_STEPS):
   """Trains so far and returns the weights of every run."""
   while trainer.step < num_steps:
     trainer.call(num_steps - trainer.step)
-  return [trainer.state(i).weights for i in range(len(trainer.exp.runs))]
+  return [trainer.state(i).weights for i in range(len(trainer.setup.runs))]
 
 
 def test_trimmed_batches_train_as_padded_ones():

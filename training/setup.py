@@ -1,0 +1,170 @@
+"""A config, and everything that is built from it before training."""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from configs import base
+from data import dataset as dataset_lib
+import models
+from sam import optimizer
+from sam import schedule as schedule_lib
+from training import losses
+from training import metrics
+
+# The default, partitionable random numbers take JAX 0.10 and XLA's CPU backend
+# long to compile: 23 s instead of 5 s for the weights of a ResNet-18.
+jax.config.update("jax_threefry_partitionable", False)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)  # JAX prints what it maps.
+class Setup:
+  """A config with all that is built from it before training.
+
+  It knows of no device; `placement` says where its runs are trained.
+
+  Attributes:
+    config: what its runs share; where they differ, `runs` says.
+    runs: the config of each run: one, or those of a sweep.
+    datasets: the data set of each run.
+    optimizer: of `sam.optimizer`.
+    schedule: step -> factor on the learning rate.
+    rho_schedule: step -> factor on rho.
+    num_steps: length of training.
+  """
+
+  config: ml_collections.ConfigDict
+  runs: tuple[ml_collections.ConfigDict, ...]
+  datasets: tuple[dataset_lib.Dataset, ...]
+  model: models.Model
+  loss_fn: losses.LossFn
+  eval_loss_fn: losses.LossFn
+  optimizer: optax.GradientTransformationExtraArgs
+  schedule: schedule_lib.Schedule
+  rho_schedule: schedule_lib.Schedule
+  steps_per_epoch: int
+  num_steps: int
+
+  @property
+  def dataset(self) -> dataset_lib.Dataset:
+    """What the data sets of the runs have in common: all but the examples."""
+    return self.datasets[0]
+
+  @property
+  def is_streamed(self) -> bool:
+    train = self.dataset.splits["train"]
+    return isinstance(train, dataset_lib.StreamSplit)
+
+  @functools.cached_property
+  def prunes(self) -> bool:
+    """Whether there are masks; those of a dense run in a sweep keep all."""
+    return any(run.sparsity for run in self.runs)
+
+  @property
+  def metric_names(self) -> tuple[str, ...]:
+    """The names of the per-example values."""
+    return losses.metric_names(self.config, self.dataset)
+
+  @functools.cached_property
+  def sam_steps(self) -> range:
+    """The steps that ascend before they descend."""
+    c = self.config
+    if c.optimizer != "sam":
+      return range(0)
+    return range(
+      round(c.sam_begin * self.num_steps), round(c.sam_end * self.num_steps)
+    )
+
+  @functools.cached_property
+  def train_metrics(self) -> metrics.Collection:
+    return metrics.train_collection(self.metric_names)
+
+  @functools.cached_property
+  def eval_metrics(self) -> metrics.Collection:
+    return metrics.eval_collection(self.metric_names)
+
+  def sizes(self, dataset: dataset_lib.Dataset, split: str) -> np.ndarray:
+    """Returns the trimmed size of each example, [N, K]; K = 0: as it is."""
+    if not self.config.bucket_batches:
+      return np.empty((dataset.splits[split].num_examples, 0), int)
+    return dataset.sizes(split)
+
+
+def create(
+  config: ml_collections.ConfigDict,
+  datasets: dataset_lib.Dataset | Sequence[dataset_lib.Dataset],
+) -> Setup:
+  """Builds what training needs.
+
+  Args:
+    config: every field of configs/base.py.
+    datasets: from `data.load`, or of a sweep, from `data.load_runs`.
+
+  Raises:
+    ConfigError: the config does not fit the data.
+  """
+  c = config
+  if isinstance(datasets, dataset_lib.Dataset):
+    datasets = (datasets,)
+  dataset = datasets[0]
+  num_train = dataset.splits["train"].num_examples
+  _check(c, dataset)
+  model = models.create(c, dataset)
+  steps_per_epoch = num_train // c.batch_size
+  num_steps = schedule_lib.num_train_steps(c, steps_per_epoch)
+  if num_steps > base.MAX_STEPS:
+    raise base.ConfigError(
+      f"config.num_epochs={c.num_epochs}: must be <="
+      f" {base.MAX_STEPS // steps_per_epoch}, since steps are counted in int32"
+    )
+  setup = Setup(
+    config=c,
+    runs=tuple(base.runs(c)),
+    datasets=tuple(datasets),
+    model=model,
+    loss_fn=losses.create(c, model, dataset),
+    eval_loss_fn=losses.create(c, model, dataset, train=False),
+    optimizer=optimizer.create(c, steps_per_epoch),
+    schedule=schedule_lib.create(c, steps_per_epoch),
+    rho_schedule=schedule_lib.create_rho(c, steps_per_epoch),
+    steps_per_epoch=steps_per_epoch,
+    num_steps=num_steps,
+  )
+  if c.optimizer == "sam" and not setup.sam_steps:
+    raise base.ConfigError(
+      f"config.sam_end={c.sam_end}: leaves no step to SAM after"
+      f" config.sam_begin={c.sam_begin} in {num_steps} steps"
+    )
+  return setup
+
+
+def _check(c: ml_collections.ConfigDict, dataset: dataset_lib.Dataset) -> None:
+  """Raises `ConfigError` if the config does not fit the data, or JAX."""
+  num_train = dataset.splits["train"].num_examples
+  if c.validation_fraction and "validation" not in dataset.splits:
+    raise base.ConfigError(
+      f"config.validation_fraction={c.validation_fraction}: must be 0, or hold"
+      f" out at least one of the {num_train} training examples of {c.dataset}"
+    )
+  if c.batch_size > num_train:
+    raise base.ConfigError(
+      f"config.batch_size={c.batch_size}: must be <= the {num_train} training"
+      f" examples of {c.dataset}"
+    )
+  sides = dataset.input_shape[:2]
+  if c.model == "vit" and any(side % c.patch_size for side in sides):
+    raise base.ConfigError(
+      f"config.patch_size={c.patch_size}: must divide the sides of the"
+      f" {sides[0]}x{sides[1]} images of {c.dataset}"
+    )
+  if (c.dtype == "float64") != (jnp.result_type(float) == jnp.float64):
+    raise base.ConfigError(
+      f"config.dtype={c.dtype!r}: 'float64', and no other, needs JAX's"
+      " jax_enable_x64, which main.py sets"
+    )
