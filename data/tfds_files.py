@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 
 from data import dataset
+from data import quiet_tensorflow
 
 PROBE_SECONDS = 4.0
 # What ImageNet is made from; its licence forbids TFDS to download it.
@@ -38,15 +39,6 @@ OFFLINE_CONFIGS = {
 }
 
 
-def import_tensorflow() -> Any:
-  """Returns TensorFlow, quiet and without GPUs, which are JAX's."""
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-  import tensorflow as tf
-
-  tf.config.set_visible_devices([], "GPU")
-  return tf
-
-
 def open_builder(name: str, data_dir: str | None, splits: Sequence[str]) -> Any:
   """Returns the TFDS builder of a data set whose files are there.
 
@@ -60,7 +52,7 @@ def open_builder(name: str, data_dir: str | None, splits: Sequence[str]) -> Any:
     DataError: the files are missing and cannot be made, or are damaged.
   """
   root = _root(data_dir)
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  quiet_tensorflow.set_up()
   import tensorflow_datasets as tfds
 
   tfds_name = TFDS_NAMES.get(name, name)
@@ -71,7 +63,7 @@ def open_builder(name: str, data_dir: str | None, splits: Sequence[str]) -> Any:
     prepared = (folder / "dataset_info.json").exists()
   if not prepared:
     _prepare(builder, name, root)
-  import_tensorflow()
+  quiet_tensorflow.load()
   for split in splits:
     if split not in builder.info.splits:
       raise dataset.DataError(
@@ -152,7 +144,7 @@ def _prepare(builder: Any, name: str, root: pathlib.Path) -> None:
         '.download_and_prepare()"'
         f" and copy {root / tfds_name} to this machine, {otherwise}"
       )
-  import_tensorflow()
+  quiet_tensorflow.load()
   try:
     builder.download_and_prepare()
   except Exception as e:
