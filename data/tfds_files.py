@@ -6,9 +6,11 @@ data set is an error within seconds, that says what to do.
 
 from collections.abc import Iterator, Sequence
 import contextlib
+import io
 import os
 import pathlib
 import queue
+import sys
 import threading
 from typing import Any
 import urllib.error
@@ -145,8 +147,18 @@ def _prepare(builder: Any, name: str, root: pathlib.Path) -> None:
         f" and copy {root / tfds_name} to this machine, {otherwise}"
       )
   quiet_tensorflow.load()
+  import tensorflow_datasets as tfds
+
+  tfds.display_progress_bar(sys.stderr.isatty())
+  print(
+    f"{name}: making {builder.data_dir}, once"
+    f" (download: {builder.info.download_size})",
+    file=sys.stderr,
+    flush=True,
+  )
   try:
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(io.StringIO()):  # Says the same.
+      builder.download_and_prepare()
   except Exception as e:
     raise dataset.DataError(
       f"{missing}, and making it failed ({_reason(e)}); mend that, {otherwise}"

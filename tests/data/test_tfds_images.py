@@ -1,14 +1,17 @@
 """Data sets read through TFDS, against small ones written to disk."""
 
+import io
 import itertools
 import os
 import pathlib
 import subprocess
 import sys
+import tarfile
 import time
 
 import jax
 import numpy as np
+from PIL import Image
 import pytest
 
 from configs import base
@@ -489,6 +492,41 @@ def test_missing_imagenet_names_the_files_to_fetch(tmp_path):
   assert "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar" in line
   assert f"into {tmp_path / 'downloads' / 'manual'}" in line
   assert "configs/resnet_digits.py" in line
+
+
+def _add_file(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+  info = tarfile.TarInfo(name)
+  info.size = len(content)
+  archive.addfile(info, io.BytesIO(content))
+
+
+def test_imagenet_is_made_from_its_files(tmp_path, capfd):
+  """And nothing but our line is printed, since this is no terminal."""
+  manual = tmp_path / "downloads" / "manual"
+  manual.mkdir(parents=True)
+  train, validation = (manual / file for file in tfds_files.IMAGENET_FILES)
+  image = io.BytesIO()
+  Image.new("RGB", (40, 30)).save(image, "JPEG")
+  of_class = io.BytesIO()
+  with tarfile.open(fileobj=of_class, mode="w") as archive:
+    for i in range(3):
+      _add_file(archive, f"n01440764_{i}.JPEG", image.getvalue())
+  with tarfile.open(train, "w") as archive:
+    _add_file(archive, "n01440764.tar", of_class.getvalue())
+  with tarfile.open(validation, "w") as archive:
+    for i in range(1, 3):
+      _add_file(archive, f"ILSVRC2012_val_{i:08}.JPEG", image.getvalue())
+  capfd.readouterr()
+
+  loaded = tfds_images.load(make_config("imagenet2012"), str(tmp_path))
+  assert {s: x.num_examples for s, x in loaded.splits.items()} == {
+    "train": 3,
+    "test": 2,
+  }
+  out, err = capfd.readouterr()
+  assert out == ""
+  (line,) = err.splitlines()
+  assert line.startswith(f"imagenet2012: making {tmp_path / 'imagenet2012'}")
 
 
 def test_data_dir_must_be_a_folder(tmp_path):
