@@ -1,5 +1,6 @@
 # make demo   train the small workload on this machine, into a fresh run folder
 # make test   run the tests
+# make set-up only set up, see below
 # make lint   check style, formatting and types
 # make format rewrite the files to the style
 #
@@ -24,7 +25,9 @@ VERSION := $(shell $(PYTHON) -c \
 RUNTIME := $(VENV)/.runtime-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 
-.PHONY: demo test lint types format requirements clean
+START := $(shell date +%s)
+
+.PHONY: demo test set-up lint types format requirements clean
 .NOTPARALLEL:
 
 demo: $(RUNTIME)
@@ -32,7 +35,13 @@ demo: $(RUNTIME)
 	  --workdir=runs/demo-$$(date +%Y%m%d-%H%M%S) $(DEMO_FLAGS)
 
 test: $(DEV)
-	@$(RUN) -m pytest $(PARALLEL) $(TEST_FLAGS)
+	@begin=$$(date +%s); \
+	  $(RUN) -m pytest $(PARALLEL) $(TEST_FLAGS); code=$$?; \
+	  echo "set-up $$((begin - $(START))) s," \
+	    "tests $$(($$(date +%s) - begin)) s"; \
+	  exit $$code
+
+set-up: $(DEV)
 
 lint: $(DEV)
 	@$(RUN) -m ruff check

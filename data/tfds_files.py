@@ -6,15 +6,18 @@ data set is an error within seconds, that says what to do.
 
 from collections.abc import Iterator, Sequence
 import contextlib
+import io
 import os
 import pathlib
 import queue
+import sys
 import threading
 from typing import Any
 import urllib.error
 import urllib.request
 
 from data import dataset
+from data import quiet_tensorflow
 
 PROBE_SECONDS = 4.0
 # What ImageNet is made from; its licence forbids TFDS to download it.
@@ -38,15 +41,6 @@ OFFLINE_CONFIGS = {
 }
 
 
-def import_tensorflow() -> Any:
-  """Returns TensorFlow, quiet and without GPUs, which are JAX's."""
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-  import tensorflow as tf
-
-  tf.config.set_visible_devices([], "GPU")
-  return tf
-
-
 def open_builder(name: str, data_dir: str | None, splits: Sequence[str]) -> Any:
   """Returns the TFDS builder of a data set whose files are there.
 
@@ -60,7 +54,7 @@ def open_builder(name: str, data_dir: str | None, splits: Sequence[str]) -> Any:
     DataError: the files are missing and cannot be made, or are damaged.
   """
   root = _root(data_dir)
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  quiet_tensorflow.set_up()
   import tensorflow_datasets as tfds
 
   tfds_name = TFDS_NAMES.get(name, name)
@@ -71,7 +65,7 @@ def open_builder(name: str, data_dir: str | None, splits: Sequence[str]) -> Any:
     prepared = (folder / "dataset_info.json").exists()
   if not prepared:
     _prepare(builder, name, root)
-  import_tensorflow()
+  quiet_tensorflow.load()
   for split in splits:
     if split not in builder.info.splits:
       raise dataset.DataError(
@@ -152,9 +146,19 @@ def _prepare(builder: Any, name: str, root: pathlib.Path) -> None:
         '.download_and_prepare()"'
         f" and copy {root / tfds_name} to this machine, {otherwise}"
       )
-  import_tensorflow()
+  quiet_tensorflow.load()
+  import tensorflow_datasets as tfds
+
+  tfds.display_progress_bar(sys.stderr.isatty())
+  print(
+    f"{name}: making {builder.data_dir}, once"
+    f" (download: {builder.info.download_size})",
+    file=sys.stderr,
+    flush=True,
+  )
   try:
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(io.StringIO()):  # Says the same.
+      builder.download_and_prepare()
   except Exception as e:
     raise dataset.DataError(
       f"{missing}, and making it failed ({_reason(e)}); mend that, {otherwise}"

@@ -10,6 +10,8 @@ import os
 import sys
 from typing import Any
 
+from data import quiet_tensorflow
+
 
 class BackgroundWriter:
   """`clu.metric_writers.SummaryWriter`, called in order by one thread.
@@ -23,7 +25,7 @@ class BackgroundWriter:
     pool: concurrent.futures.ThreadPoolExecutor | None = None,
   ):
     """Makes a writer to a folder; `pool` has one thread (None: a new one)."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow.set_up()
     self._workdir = workdir
     self._writer: Any = None
     self._pool = pool or concurrent.futures.ThreadPoolExecutor(max_workers=1)
@@ -40,9 +42,7 @@ class BackgroundWriter:
     return writer
 
   def _open(self) -> Any:
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")  # They are JAX's.
+    quiet_tensorflow.load()
     from clu import metric_writers
 
     return metric_writers.SummaryWriter(self._workdir)
