@@ -386,7 +386,8 @@ MLP_FLAGS = (
 )
 # TensorBoard's events take no part in resuming, but seconds to import.
 WITHOUT_TENSORBOARD = (
-  "import runpy, tensorboard_writer as t; t.create = lambda workdir: None;"
+  "import runpy; from run_folder import tensorboard as t;"
+  " t.create = lambda workdir: None;"
   " runpy.run_path('main.py', run_name='__main__')"
 )
 Outcome = tuple[int, list[str], list[str]]
