@@ -16,10 +16,10 @@ from data import bucketing
 from data import dataset as dataset_lib
 from data import pipeline
 import models
-from sam import optimizer
 from sam import schedule
 from training import losses
 from training import metrics
+from training import optimization
 
 # The default, partitionable random numbers take JAX 0.10 and XLA's CPU backend
 # long to compile: 23 s instead of 5 s for the weights of a ResNet-18.
@@ -280,7 +280,7 @@ def create(
     )
   model = models.create(c, dataset)
   steps_per_epoch = num_train // c.batch_size
-  num_steps = schedule.num_train_steps(c, steps_per_epoch)
+  num_steps = optimization.num_train_steps(c, steps_per_epoch)
   if num_steps > base.MAX_STEPS:
     raise base.ConfigError(
       f"config.num_epochs={c.num_epochs}: must be <="
@@ -293,9 +293,9 @@ def create(
     model=model,
     loss_fn=losses.create(c, model, dataset),
     eval_loss_fn=losses.create(c, model, dataset, train=False),
-    optimizer=optimizer.create(c, steps_per_epoch),
-    schedule=schedule.create(c, steps_per_epoch),
-    rho_schedule=schedule.create_rho(c, steps_per_epoch),
+    optimizer=optimization.create_optimizer(c, steps_per_epoch),
+    schedule=optimization.create_schedule(c, steps_per_epoch),
+    rho_schedule=optimization.create_rho_schedule(c, steps_per_epoch),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
     devices=devices,
