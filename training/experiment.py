@@ -21,10 +21,6 @@ from training import losses
 from training import metrics
 from training import optimization
 
-# The default, partitionable random numbers take JAX 0.10 and XLA's CPU backend
-# long to compile: 23 s instead of 5 s for the weights of a ResNet-18.
-jax.config.update("jax_threefry_partitionable", False)
-
 # The mapped axis of devices.
 AXIS = "batch"
 DEFAULT_STEPS_PER_CALL = 32
@@ -250,7 +246,13 @@ def create(
 
   Raises:
     ConfigError: the config does not fit the data, or the devices.
+    RuntimeError: JAX is not set up, and would draw other random numbers.
   """
+  if jax.config.values["jax_threefry_partitionable"]:
+    raise RuntimeError(
+      "JAX would draw other random numbers than those of which runs are made:"
+      " call program.jax_setup.set_up() first"
+    )
   c = config
   if isinstance(datasets, dataset_lib.Dataset):
     datasets = (datasets,)
