@@ -90,14 +90,14 @@ $(DEV): requirements.txt requirements-dev.txt
 
 # Keeps the pins that still fit pyproject.toml; all anew with
 # make requirements COMPILE_FLAGS=--upgrade
-COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 \
+COMPILE = $(UV) pip compile --group app --universal --python-version 3.11 \
   --fork-strategy fewest --no-emit-index-url --no-annotate --no-header --quiet \
   $(COMPILE_FLAGS)
 HEADER = '\# Every pin for Python 3.11 to 3.13; written by: make requirements'
 
-# $(call add,EXTRA,FIRST LINE) writes what EXTRA needs beyond requirements.txt.
+# $(call add,GROUP,FIRST LINE) writes what GROUP needs beyond requirements.txt.
 define add
-@$(COMPILE) --extra $(1) --constraints requirements.txt \
+@$(COMPILE) --group $(1) --constraints requirements.txt \
   --output-file requirements-$(1).txt
 @{ printf '%s\n' $(HEADER) $(2); \
   grep -vxFf requirements.txt requirements-$(1).txt; } > requirements-$(1).new

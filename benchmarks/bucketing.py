@@ -22,6 +22,7 @@ from benchmarks import outcome
 from configs import lstm_sst2
 from data import dataset as dataset_lib
 from data import text
+from program import jax_setup
 from training import setup as setup_lib
 from training import state as state_lib
 from training import trainer as trainer_lib
@@ -101,6 +102,7 @@ def main() -> None:
   parser.add_argument("--repeats", type=int, default=3)
   args = parser.parse_args()
 
+  jax_setup.fix_draws()
   print(f"{outcome.device()}, jax {jax.__version__}")
   print(
     f"{'SGD step':10} {'padded ms':>10} {'bucketed ms':>12}"

@@ -26,6 +26,7 @@ from benchmarks import outcome
 from benchmarks import step_time
 from models import mlp
 from models import resnet
+from program import jax_setup
 from sharpness import lanczos
 from sharpness import objective
 
@@ -141,6 +142,7 @@ def main() -> None:
   parser.add_argument("--examples", type=int, default=60_000, help="of the MLP")
   args = parser.parse_args()
 
+  jax_setup.fix_draws()
   print(f"{outcome.device()}, jax {jax.__version__}")
 
   lenet = noise_objective(

@@ -21,6 +21,7 @@ from analysis import statistics as sam_statistics
 from benchmarks import outcome
 from configs import ppo_breakout_short
 import data
+from program import jax_setup
 from training import games
 from training import rollouts
 from training import setup as setup_lib
@@ -91,6 +92,8 @@ def main() -> None:
   parser.add_argument("--out", default="benchmarks/results/ppo.json")
   parser.add_argument("--repeats", type=int, default=3)
   args = parser.parse_args()
+
+  jax_setup.fix_draws()
 
   adam = setting("adam")
   plays = {

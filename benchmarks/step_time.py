@@ -29,6 +29,7 @@ from configs import base
 from configs import xor
 import data
 from data import dataset as dataset_lib
+from program import jax_setup
 from run_folder import tensorboard
 import sam
 import train
@@ -267,6 +268,7 @@ def main() -> None:
   )
   args = parser.parse_args()
 
+  jax_setup.fix_draws()
   gpu = jax.default_backend() != "cpu"
   mlp_widths = [(75, 25), (300, 100), (1200, 400), (3000, 1000)]
   filters = [16, 64, 128] if gpu else [4, 8]

@@ -101,8 +101,9 @@ def value_and_grad(
   rho = 0 gives the plain gradient; a zero gradient gives eps = 0.
 
   Args:
-    loss_fn: (params, batch) -> (loss, aux), aux a dict; the loss is a mean
-      over the examples of the batch, which have the leading axis of every leaf.
+    loss_fn: (params, batch) -> (loss, aux), aux a dict. With `microbatch_size`
+      the loss must be a mean over the examples of the batch, which have the
+      leading axis of each of its leaves.
     perturbation: kind of `perturbation_from`.
     asam_eta: see `perturbation_from`.
     ascent_steps: with n > 1, n steps of length rho, each followed by a
@@ -147,8 +148,9 @@ def value_and_grad(
     return (loss, aux | {"perturbed_loss": perturbed_loss}), grads
 
   def sam_grad(params, batch, rho):
-    num_examples = len(jax.tree.leaves(batch)[0])
-    size = microbatch_size or num_examples
+    if microbatch_size is None:
+      return one_microbatch(params, batch, rho)
+    size, num_examples = microbatch_size, len(jax.tree.leaves(batch)[0])
     count, remainder = divmod(num_examples, size)
     if remainder:
       raise ValueError(

@@ -1,12 +1,13 @@
 """Base optimizers: what turns a (SAM) gradient into an update."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
-import ml_collections
 import optax
 
 from . import gradient
-from . import schedule
+from .schedule import Schedule
 
 Hyperparameter = jax.Array | float
 
@@ -56,49 +57,63 @@ def _clip(max_norm: float) -> optax.GradientTransformation:
 
 
 def create(
-  config: ml_collections.ConfigDict, steps_per_epoch: int
+  name: str,
+  schedule: Schedule,
+  *,
+  momentum: float = 0.9,
+  adam_b1: float = 0.9,
+  adam_b2: float = 0.999,
+  adam_eps: float = 1e-8,
+  gradient_clip: float = 0.0,
+  decay_after_learning_rate: bool = False,
+  fixed_norms: Mapping[str, float] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-  """Returns the base optimizer.
+  """Returns a base optimizer.
 
   In this order: the gradient is clipped; SGD and Adam add coupled weight decay
   on all parameters; momentum or Adam's moments; AdamW adds its decoupled
-  decay; then the schedule and the learning rate; last, the first layer is
-  scaled to `first_layer_norm`, if there is one. With `weight_decay_form` of
-  'sst2_example', SGD adds weight_decay * w to the update instead, after the
-  learning rate.
+  decay; then the schedule and the learning rate; last, layers are scaled to
+  their fixed norms, if they have one.
 
   Args:
-    config: reads the fields of the section "optimization" in configs/base.py.
-    steps_per_epoch: training steps in an epoch.
+    name: 'sgd', 'adam' or 'adamw'.
+    schedule: the factor on the learning rate at each step.
+    momentum: of SGD, heavy-ball; 0 keeps nothing in memory.
+    adam_b1: decay of Adam's mean.
+    adam_b2: decay of Adam's square.
+    adam_eps: added to Adam's denominator.
+    gradient_clip: largest global norm of the gradient; 0: any.
+    decay_after_learning_rate: whether SGD adds weight_decay * w to the update
+      instead, after the learning rate, so that weights grow, as Flax's example
+      of SST-2 does.
+    fixed_norms: name of a layer, at the top of the parameters -> joint norm of
+      all its parameters after each step.
 
   Returns:
     A transformation whose `update(grads, state, params, learning_rate=...,
     weight_decay=...)` takes these two as arrays, so that a sweep can map over
     them. Its updates are added to the parameters.
+
+  Raises:
+    ValueError: there is no such optimizer.
   """
-  name = config.optimizer
-  if name == "sam":
-    name = config.base_optimizer
   last = []
   if name == "sgd":
-    # Without momentum, nothing is kept in memory.
-    trace = [optax.trace(config.momentum)] if config.momentum else []
+    trace = [optax.trace(momentum)] if momentum else []
     parts = [_add_decayed_weights(), *trace]
-    if config.weight_decay_form == "sst2_example":
+    if decay_after_learning_rate:
       parts, last = trace, [_add_decayed_weights()]
   elif name in ("adam", "adamw"):
-    adam = optax.scale_by_adam(config.adam_b1, config.adam_b2, config.adam_eps)
+    adam = optax.scale_by_adam(adam_b1, adam_b2, adam_eps)
     decay = _add_decayed_weights()
     parts = [decay, adam] if name == "adam" else [adam, decay]
   else:
     raise ValueError(f"unknown optimizer {name!r}")
-  if config.first_layer_norm:
-    last.append(_keep_norm("first", config.first_layer_norm))
-  factor = schedule.create(config, steps_per_epoch)
+  last += [_keep_norm(*layer) for layer in (fixed_norms or {}).items()]
   return optax.chain(
-    _clip(config.gradient_clip),
+    _clip(gradient_clip),
     *parts,
-    optax.scale_by_schedule(factor),
+    optax.scale_by_schedule(schedule),
     _descend(),
     *last,
   )

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import optax
 
 Schedule = Callable[[jax.Array], jax.Array]
@@ -19,77 +18,57 @@ STEP_FRACTIONS = {
 }
 
 
-def num_train_steps(
-  config: ml_collections.ConfigDict, steps_per_epoch: int
-) -> int:
-  """Returns the length of training in steps."""
-  if config.num_train_steps > 0:
-    return config.num_train_steps
-  return config.num_epochs * steps_per_epoch
-
-
-def create(config: ml_collections.ConfigDict, steps_per_epoch: int) -> Schedule:
+def create(name: str, num_steps: int, *, warmup_steps: int = 0) -> Schedule:
   """Returns the factor on the learning rate at each step.
 
-  It is that of the schedule that `config.lr_scheduler` names, in [0, 1], times
-  that of the stage.
-
   Args:
-    config: reads lr_scheduler, warmup_steps, num_epochs, num_train_steps,
-      stage_starts and stage_lr_factors.
-    steps_per_epoch: training steps in an epoch.
+    name: 'constant': 1; 'step', 'step_mnist', 'step_half': falls to a tenth at
+      each of their `STEP_FRACTIONS`; 'linear', 'cosine': falls from 1 to 0;
+      'inverse_sqrt': min(t, warmup) / warmup / sqrt(max(t, warmup)).
+    num_steps: the length of training.
+    warmup_steps: of them, over which 'cosine' (it may be 0) and 'inverse_sqrt'
+      (it may not) rise from 0; the others do not read it.
 
   Returns:
     A function of the (0-based) step.
+
+  Raises:
+    ValueError: there is no such schedule, or it lacks its warm-up.
   """
-  factor = _named(config, steps_per_epoch)
-  if not config.stage_starts:
-    return factor
-  staged = _staged(config, config.stage_lr_factors, steps_per_epoch)
-  return lambda step: factor(step) * staged(step)
-
-
-def create_rho(
-  config: ml_collections.ConfigDict, steps_per_epoch: int
-) -> Schedule:
-  """Returns the factor on rho at each step, which is that of the stage."""
-  return _staged(config, config.stage_rho_factors, steps_per_epoch)
-
-
-def _staged(
-  config: ml_collections.ConfigDict,
-  factors: Sequence[float],
-  steps_per_epoch: int,
-) -> Schedule:
-  """Returns 1 in the first stage and one of the factors in each other."""
-  total = num_train_steps(config, steps_per_epoch)
-  starts = [round(fraction * total) for fraction in config.stage_starts]
-  constants = [optax.constant_schedule(x) for x in (1.0, *factors)]
-  return optax.join_schedules(constants, starts)
-
-
-def _named(config: ml_collections.ConfigDict, steps_per_epoch: int) -> Schedule:
-  """Returns the schedule that `config.lr_scheduler` names."""
-  total = num_train_steps(config, steps_per_epoch)
-  warmup = config.warmup_steps
-  name = config.lr_scheduler
   if name == "constant":
     return optax.constant_schedule(1.0)
   if name in STEP_FRACTIONS:
     return optax.piecewise_constant_schedule(
-      1.0, {round(f * total): 0.1 for f in STEP_FRACTIONS[name]}
+      1.0, {round(f * num_steps): 0.1 for f in STEP_FRACTIONS[name]}
     )
   if name == "linear":
-    return optax.linear_schedule(1.0, 0.0, total)
+    return optax.linear_schedule(1.0, 0.0, num_steps)
   if name == "cosine":
-    cosine = optax.cosine_decay_schedule(1.0, max(1, total - warmup))
-    if not warmup:
+    cosine = optax.cosine_decay_schedule(1.0, max(1, num_steps - warmup_steps))
+    if not warmup_steps:
       return cosine
     return optax.join_schedules(
-      [optax.linear_schedule(0.0, 1.0, warmup), cosine], [warmup]
+      [optax.linear_schedule(0.0, 1.0, warmup_steps), cosine], [warmup_steps]
     )
-  if name == "inverse_sqrt":
+  if name == "inverse_sqrt" and warmup_steps:
     return lambda step: (
-      jnp.minimum(1.0, step / warmup) / jnp.sqrt(jnp.maximum(step, warmup))
+      jnp.minimum(1.0, step / warmup_steps)
+      / jnp.sqrt(jnp.maximum(step, warmup_steps))
     )
-  raise ValueError(f"unknown lr_scheduler {name!r}")
+  raise ValueError(f"schedule {name!r} is unknown, or lacks its warmup_steps")
+
+
+def staged(
+  starts: Sequence[float], factors: Sequence[float], num_steps: int
+) -> Schedule:
+  """Returns 1 in the first stage of training, and a factor in each other.
+
+  Args:
+    starts: of the stages after the first, as fractions of training, ascending.
+    factors: of these stages.
+    num_steps: the length of training.
+  """
+  constants = [optax.constant_schedule(x) for x in (1.0, *factors)]
+  return optax.join_schedules(
+    constants, [round(fraction * num_steps) for fraction in starts]
+  )

@@ -1,8 +1,8 @@
 """The named measures of a minimum.
 
 Each takes a `Point` and returns numbers by name, with their errors (`ERRORS`);
-a list is a curve. `sharpness/` says exactly what they are. H is the Hessian of
-the mean loss of the examples.
+a list is a curve. The modules beside this one say exactly what they are. H is
+the Hessian of the mean loss of the examples.
 """
 
 from collections.abc import Callable, Iterable
@@ -40,15 +40,16 @@ class Point:
 
   Attributes:
     objective: the loss; it is measured at its weights.
-    learning_rate: of the step that led there.
+    learning_rate: of the step that led there; 0: unknown, and what needs it
+      says nothing.
     rho: radius of the neighbourhoods.
-    m: examples that share a perturbation.
+    m: examples that share a perturbation of `m_sharpness`; None: all.
   """
 
   objective: Objective
-  learning_rate: float
-  rho: float
-  m: int
+  learning_rate: float = 0.0
+  rho: float = DEFAULT_RHO
+  m: int | None = None
 
   @property
   def w(self) -> jax.Array:
@@ -171,7 +172,10 @@ def m_sharpness(point: Point) -> Numbers:
   """The mean rise of the loss along SAM's own, normalized perturbations."""
   return {
     "m_sharpness": neighborhood.m_sharpness(
-      point.objective, point.w, point.rho, point.m
+      point.objective,
+      point.w,
+      point.rho,
+      point.m or point.objective.num_examples,
     ),
     "m_sharpness_rho": point.rho,
   }

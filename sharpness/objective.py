@@ -55,8 +55,17 @@ class _Function:
     with jax.default_matmul_precision("highest"):
       return self.predict(self.unflatten(w, kept), model_state, batch)
 
+  def loss_of(self, outputs: jax.Array, batch: Batch) -> jax.Array:
+    losses_B = self.loss(outputs, batch)
+    if losses_B.shape != (_size(batch),):
+      raise ValueError(
+        f"the loss has shape {losses_B.shape}, must be ({_size(batch)},): one"
+        " number for each example of the batch"
+      )
+    return losses_B
+
   def losses(self, w: jax.Array, fixed: PyTree, batch: Batch) -> jax.Array:
-    return self.loss(self.outputs(w, fixed, batch), batch)
+    return self.loss_of(self.outputs(w, fixed, batch), batch)
 
   def total(self, w: jax.Array, fixed: PyTree, batch: Batch) -> jax.Array:
     return jnp.sum(self.losses(w, fixed, batch))
@@ -95,7 +104,7 @@ def _ggn_vp(function, w, v, fixed, batch):
   outputs_of = functools.partial(function.outputs, fixed=fixed, batch=batch)
   outputs, transpose = jax.vjp(outputs_of, w)
   tangent = jax.jvp(outputs_of, (w,), (v,))[1]
-  slope = jax.grad(lambda outputs: jnp.sum(function.loss(outputs, batch)))
+  slope = jax.grad(lambda outputs: jnp.sum(function.loss_of(outputs, batch)))
   return transpose(jax.jvp(slope, (outputs,), (tangent,))[1])[0]
 
 
@@ -110,7 +119,7 @@ def _ggn_trace(function, w, fixed, batch):
       return function.outputs(w, fixed, alone)[0]
 
     def loss(outputs):
-      return function.loss(outputs[None], alone)[0]
+      return function.loss_of(outputs[None], alone)[0]
 
     jacobian_Cxd = jax.jacrev(outputs_of)(w)
     curvature_CxC = jax.hessian(loss)(outputs_of(w))
@@ -165,13 +174,20 @@ class Objective:
       predict: see `Predict`; pure.
       loss: see `OutputLoss`; pure.
       params: tree of weights, of one dtype.
-      batches: the data set, every example once. The last may be smaller.
+      batches: the data set, every example once, as of `batched`. The last may
+        be smaller.
       model_state: the model's other variables; they are constants here.
       mask: tree of bool shaped as `params`, False where a weight is pruned.
       independent_examples: False where the outputs for an example depend on its
         batch, as with BatchNorm's batch statistics. Then the batches stay as
         they are, and no example has a Hessian of its own.
+
+    Raises:
+      ValueError: `batches` is a single one; and later, as soon as `loss` is
+        used, if it does not return a number for each example.
     """
+    if isinstance(batches, Mapping):
+      raise ValueError("batches must be a sequence of batches, not a batch")
     leaves, treedef = jax.tree.flatten(params)
     shapes = tuple(np.shape(x) for x in leaves)
     self._function = _Function(predict, loss, treedef, shapes)
@@ -251,7 +267,7 @@ class Objective:
     ]
     whole = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
     most = max(_size(batch) for batch in self.batches)
-    return self.with_batches(cut(whole, most))
+    return self.with_batches(batched(whole, most))
 
   def microbatches(self, size: int) -> Iterator["Objective"]:
     """Yields objectives over successive `size` examples; a rest is dropped.
@@ -367,7 +383,7 @@ class Objective:
     return jax.tree.map(lambda x: x / self.num_examples, total)
 
 
-def cut(examples: Batch, most: int) -> list[Batch]:
+def batched(examples: Batch, most: int) -> list[Batch]:
   """Returns batches of at most `most` examples.
 
   They are as equal as can be, so that few shapes are compiled.

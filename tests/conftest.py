@@ -14,10 +14,10 @@ import jax
 import pytest
 
 from models import resnet
+from program import jax_setup
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# As experiment.py sets it, also where nothing imports that.
-jax.config.update("jax_threefry_partitionable", False)
+jax_setup.fix_draws()
 
 # Tests compile the same programs again and again, if only to initialize; also
 # those of other processes, which inherit the folder.

@@ -125,7 +125,7 @@ class Objectives:
         most = min(config.batch_size, size)
         examples = {k: x[: size // most * most] for k, x in examples.items()}
       on_device = {k: jnp.asarray(x) for k, x in examples.items()}
-      self._batches[key] = objective_lib.cut(on_device, most)
+      self._batches[key] = objective_lib.batched(on_device, most)
     return self._batches[key]
 
 

@@ -13,14 +13,10 @@ import optax
 from configs import base
 from data import dataset as dataset_lib
 import models
-from sam import optimizer
 from sam import schedule as schedule_lib
 from training import losses
 from training import metrics
-
-# The default, partitionable random numbers take JAX 0.10 and XLA's CPU backend
-# long to compile: 23 s instead of 5 s for the weights of a ResNet-18.
-jax.config.update("jax_threefry_partitionable", False)
+from training import optimization
 
 
 @dataclasses.dataclass(frozen=True, repr=False)  # JAX prints what it maps.
@@ -108,7 +104,13 @@ def create(
 
   Raises:
     ConfigError: the config does not fit the data.
+    RuntimeError: JAX is not set up, and would draw other random numbers.
   """
+  if jax.config.values["jax_threefry_partitionable"]:
+    raise RuntimeError(
+      "JAX would draw other random numbers than those of which runs are made:"
+      " call program.jax_setup.set_up() first"
+    )
   c = config
   if isinstance(datasets, dataset_lib.Dataset):
     datasets = (datasets,)
@@ -117,7 +119,7 @@ def create(
   _check(c, dataset)
   model = models.create(c, dataset)
   steps_per_epoch = num_train // c.batch_size
-  num_steps = schedule_lib.num_train_steps(c, steps_per_epoch)
+  num_steps = optimization.num_train_steps(c, steps_per_epoch)
   if num_steps > base.MAX_STEPS:
     raise base.ConfigError(
       f"config.num_epochs={c.num_epochs}: must be <="
@@ -130,9 +132,9 @@ def create(
     model=model,
     loss_fn=losses.create(c, model, dataset),
     eval_loss_fn=losses.create(c, model, dataset, train=False),
-    optimizer=optimizer.create(c, steps_per_epoch),
-    schedule=schedule_lib.create(c, steps_per_epoch),
-    rho_schedule=schedule_lib.create_rho(c, steps_per_epoch),
+    optimizer=optimization.create_optimizer(c, steps_per_epoch),
+    schedule=optimization.create_schedule(c, steps_per_epoch),
+    rho_schedule=optimization.create_rho_schedule(c, steps_per_epoch),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
   )

@@ -153,3 +153,18 @@ def test_microbatch_size_must_divide_the_batch():
   grad_fn = sam.value_and_grad(quadratic, microbatch_size=3)
   with pytest.raises(ValueError, match="microbatch_size=3"):
     grad_fn(PARAMS, BATCH, jnp.float32(0.1))
+
+
+def test_without_microbatches_the_batch_is_up_to_the_loss():
+  """It may hold a key, of which both passes draw the same."""
+
+  def noisy(params, key):
+    noise = jax.random.normal(key, (2,))
+    return params["a"] * noise[0] + params["b"] * noise[1], {}
+
+  key = jax.random.key(0)
+  (loss, aux), grads = sam.value_and_grad(noisy)(PARAMS, key, 0.1)
+  noise = jax.random.normal(key, (2,))
+  assert [grads["a"], grads["b"]] == noise.tolist()
+  rise = float(aux["perturbed_loss"] - loss)
+  assert rise == pytest.approx(0.1 * float(jnp.linalg.norm(noise)), rel=1e-5)

@@ -219,7 +219,7 @@ def test_gauss_newton_trace_of_an_objective(smoothing):
       lambda params, _, batch: predict(params, batch["inputs"]),
       loss,
       params,
-      objective_lib.cut(batch, 12),
+      objective_lib.batched(batch, 12),
     )
     w = objective.weights
     got = float(objective.ggn_trace(w, chunk=7))
