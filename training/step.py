@@ -207,20 +207,17 @@ def compile_chunk(
   `None` in in_axes and out_axes the state stays one replicated array. Note
   that an output that differs between devices would pass silently here.
   """
-  step_fn = create(setup, placement.sync_axis, ascend=ascend, size=size)
-
-  def step_run(carry, entry, resident):
-    state, metrics = carry
-    state, update = step_fn(state, pipeline.batch_from(resident, entry))
-    return state, metrics_lib.merge(metrics, update)
-
-  step_runs = run_axis.vmap(
-    step_run, placement.num_runs, (0, 0, run_axis.RESIDENT)
-  )
+  num_runs = placement.num_runs
+  step = create(setup, placement.sync_axis, ascend=ascend, size=size)
+  step_runs = run_axis.vmap(step, num_runs)
+  gather = run_axis.vmap(pipeline.batch_from, num_runs, (run_axis.RESIDENT, 0))
 
   def chunk(state, metrics, num_steps, feed, resident):
     def one_step(t, carry):
-      return step_runs(carry, jax.tree.map(lambda x: x[t], feed), resident)
+      state, metrics = carry
+      batch = gather(resident, jax.tree.map(lambda x: x[t], feed))
+      state, update = step_runs(state, batch)
+      return state, metrics_lib.merge(metrics, update)
 
     if steps_per_call == 1:  # No loop: it would slow convolutions on CPU.
       return one_step(0, (state, metrics))
