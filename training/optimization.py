@@ -18,15 +18,20 @@ def num_train_steps(
 
 
 def create_optimizer(
-  config: ml_collections.ConfigDict, steps_per_epoch: int
+  config: ml_collections.ConfigDict, factor: schedule.Schedule
 ) -> optax.GradientTransformationExtraArgs:
-  """Returns the base optimizer; see `sam.optimizer.create`."""
+  """Returns the base optimizer; see `sam.optimizer.create`.
+
+  Args:
+    config: which optimizer.
+    factor: on the learning rate, as of `create_schedule`.
+  """
   layers = {}
   if config.first_layer_norm:
     layers["first"] = config.first_layer_norm
   return optimizer.create(
     base.base_optimizer(config),
-    create_schedule(config, steps_per_epoch),
+    factor,
     momentum=config.momentum,
     adam_b1=config.adam_b1,
     adam_b2=config.adam_b2,

@@ -125,16 +125,17 @@ def create(
       f"config.num_epochs={c.num_epochs}: must be <="
       f" {base.MAX_STEPS // steps_per_epoch}, since steps are counted in int32"
     )
+  schedule = optimization.create_schedule(c, steps_per_epoch)
   setup = Setup(
     config=c,
-    runs=tuple(base.runs(c)),
     datasets=tuple(datasets),
     model=model,
     loss_fn=losses.create(c, model, dataset),
     eval_loss_fn=losses.create(c, model, dataset, train=False),
-    optimizer=optimization.create_optimizer(c, steps_per_epoch),
-    schedule=optimization.create_schedule(c, steps_per_epoch),
+    schedule=schedule,
     rho_schedule=optimization.create_rho_schedule(c, steps_per_epoch),
+    optimizer=optimization.create_optimizer(c, schedule),
+    runs=tuple(base.runs(c)),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
   )

@@ -12,6 +12,11 @@ from training import optimization
 STEPS_PER_EPOCH = 10
 
 
+def _optimizer(c):
+  factor = optimization.create_schedule(c, STEPS_PER_EPOCH)
+  return optimization.create_optimizer(c, factor)
+
+
 def test_num_train_steps_wins_over_epochs():
   c = helpers.config(num_epochs=10, num_train_steps=30, lr_scheduler="linear")
   assert optimization.num_train_steps(c, STEPS_PER_EPOCH) == 30
@@ -97,7 +102,7 @@ def _after(transformation, num_steps, **extra):
 def test_fields_reach_the_optimizer(fields, want):
   c = helpers.config(lr_scheduler="constant", **fields)
   got = _after(
-    optimization.create_optimizer(c, STEPS_PER_EPOCH),
+    _optimizer(c),
     7,
     learning_rate=jnp.float32(0.1),
     weight_decay=c.weight_decay,
@@ -114,7 +119,7 @@ def test_the_first_layer_is_kept_on_its_sphere():
     first_layer_norm=10.0,
   )
   got = _after(
-    optimization.create_optimizer(c, STEPS_PER_EPOCH),
+    _optimizer(c),
     1,
     learning_rate=0.5,
     weight_decay=0.0,
