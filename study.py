@@ -49,12 +49,20 @@ flags.DEFINE_string(
   "preset",
   "laptop",
   "laptop: offline data, minutes on 2 cores; paper: the paper's data and"
-  " grids.",
+  " grids; desktop: of some studies, the paper's data and smaller grids, hours"
+  " on 2 cores.",
 )
 flags.DEFINE_list(
   "workload",
   None,
   "Only these workloads of the preset, separated by commas. Default: all.",
+)
+flags.DEFINE_list(
+  "shape",
+  None,
+  "Only these shapes, separated by commas: names of cells without the workload."
+  " They do not change the default of --workdir, so that a later call can go on"
+  " with the others. Default: all.",
 )
 flags.DEFINE_string(
   "workdir",
@@ -117,24 +125,25 @@ def load(path: str | None) -> ModuleType:
   return study
 
 
-def choose_workloads(
-  cells: Sequence[Any], names: Sequence[str] | None
+def choose(
+  cells: Sequence[Any], label: str, names: Sequence[str] | None
 ) -> list[str]:
-  """Returns those of the workloads that are named, in the order of the cells.
+  """Returns those of the names of a label, in the order of the cells.
 
   Args:
     cells: of a study.
+    label: "workload" or "shape".
     names: a wrong one ends the program; None: all, returned as [].
   """
   if names is None:
     return []
-  found = {cell.labels.get("workload"): None for cell in cells}
+  found = {cell.labels.get(label): None for cell in cells}
   existing = [name for name in found if name is not None]
   text = ",".join(names)
   if not existing:
-    fail(f"--workload={text!r}: this study has no workloads to choose from")
+    fail(f"--{label}={text!r}: this study has no {label}s to choose from")
   if not names or not set(names) <= set(existing):
-    fail(f"--workload={text!r}: must be some of {', '.join(existing)}")
+    fail(f"--{label}={text!r}: must be some of {', '.join(existing)}")
   return [name for name in existing if name in names]
 
 
@@ -443,12 +452,14 @@ def run(
   *,
   data_dir: str | None = None,
   workloads: Sequence[str] = (),
+  shapes: Sequence[str] = (),
   estimate_only: bool = False,
 ) -> int:
-  """Runs a study, or these workloads of it; returns the exit code."""
+  """Runs a study, or these workloads or shapes of it; returns the exit code."""
   cells = study.cells(preset)
-  if workloads:
-    cells = [cell for cell in cells if cell.labels["workload"] in workloads]
+  for label, names in (("workload", workloads), ("shape", shapes)):
+    if names:
+      cells = [cell for cell in cells if cell.labels[label] in names]
   with signals.StopSignal() as stop:
     work: Work
     if hasattr(study, "compute"):
@@ -470,7 +481,11 @@ def main(argv: list[str]) -> None:
   study = load(FLAGS.study)
   if FLAGS.preset not in study.presets:
     fail(f"--preset={FLAGS.preset!r}: must be one of {list(study.presets)}")
-  workloads = choose_workloads(study.cells(FLAGS.preset), FLAGS.workload)
+  cells = study.cells(FLAGS.preset)
+  workloads = choose(cells, "workload", FLAGS.workload)
+  if workloads:
+    cells = [cell for cell in cells if cell.labels["workload"] in workloads]
+  shapes = choose(cells, "shape", FLAGS.shape)
   name = "-".join([pathlib.Path(FLAGS.study).stem, FLAGS.preset, *workloads])
   workdir = pathlib.Path(FLAGS.workdir or f"runs/{name}")
   jax_setup.set_up(float64=False, spread_runs=True)
@@ -481,6 +496,7 @@ def main(argv: list[str]) -> None:
       workdir,
       data_dir=FLAGS.data_dir,
       workloads=workloads,
+      shapes=shapes,
       estimate_only=FLAGS.estimate,
     )
   except base.UserError as e:

@@ -268,9 +268,10 @@ def rho_trend(
   """Returns Spearman's correlation of the best rho with the size.
 
   The interval is that of the percentile bootstrap over seeds, the same ones for
-  all sizes. If rho is the same for all sizes, the correlation is 0 by
-  convention. A rho that lacks a seed at a size is no candidate there; a size
-  without candidates is left out, and fewer than two sizes give NaN.
+  all sizes: those that every size has. If rho is the same for all sizes, the
+  correlation is 0 by convention. A rho that lacks a seed at a size is no
+  candidate there; a size without candidates is left out, and fewer than two
+  sizes give NaN.
 
   Args:
     frame: runs of one condition, so that size, rho and seed identify one.
@@ -283,6 +284,8 @@ def rho_trend(
   """
   sam = frame[frame["rho"] > 0]
   _refuse_repeats(sam, [size, "rho", "seed"])
+  sizes_of_seed = sam.groupby("seed")[size].transform("nunique")
+  sam = sam[sizes_of_seed == sam[size].nunique()]
   table = (
     sam[sam["status"] == "finished"]
     .pivot(index=[size, "rho"], columns="seed", values=choose_by)

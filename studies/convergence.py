@@ -16,6 +16,7 @@ by how much R^2 of a line exceeds that of a power of the epoch.
   paper: the same factorization; MLPs on MNIST (20 epochs) and ResNet-18, 4, 16
     and 64 filters, on CIFAR-10 (80 epochs, without augmentation, statistics of
     the batch); 5 seeds.
+  desktop: of the paper's, MNIST, the largest of its MLPs with 3 seeds.
 
 Learning rates are constant, without momentum and weight decay, as in the
 theorem. The paper states neither rho, batch and matrix of the factorization,
@@ -155,6 +156,17 @@ presets = {
       num_epochs=80,
       augment=False,
     ),
+  ),
+  "desktop": tuple(
+    _plain(
+      grids.MNIST_MLP.change(shapes=grids.mlps(*neurons)),
+      num_seeds,
+      num_epochs=20,
+    )
+    for neurons, num_seeds in (
+      (((30, 10), (300, 100)), 5),
+      (((3000, 1000),), 3),
+    )
   ),
 }
 

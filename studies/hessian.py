@@ -11,6 +11,7 @@ zero and about the same for every rho, is tested too.
     it takes to a similar loss; the paper's rho, 5 seeds.
   paper: MLP [3000, 1000] on MNIST, as there, and two smaller ones; 3 seeds. The
     paper does not state its epochs: 100 here.
+  desktop: as paper, with [1000, 300] for [3000, 1000].
 
 As in the paper, the learning rate stays 0.1, without momentum or weight decay.
 Beyond the paper: what happens with the number of parameters. The dotted line is
@@ -79,7 +80,13 @@ _MNIST = dataclasses.replace(_DIGITS, workload="mlp_mnist").change(
   sweep={"seed": (0, 1, 2)},
   fields={"num_epochs": 100, "eval_every_epochs": 10},
 )
-presets = {"laptop": (_DIGITS,), "paper": (_MNIST,)}
+presets = {
+  "laptop": (_DIGITS,),
+  "paper": (_MNIST,),
+  "desktop": (
+    _MNIST.change(shapes=grids.mlps((75, 25), (300, 100), (1000, 300))),
+  ),
+}
 
 
 def cells(preset: str) -> list[cells_lib.Cell]:

@@ -104,7 +104,7 @@ def _computed_cells(preset):
       f"width{width}",
       {"width": width, "bias": 0.5 if preset == "tiny" else 1.0},
       num_runs=2,
-      labels={"half": width / 2, "workload": workload},
+      labels={"half": width / 2, "workload": workload, "shape": f"w{width}"},
     )
     for width, workload in ((4, "narrow"), (8, "wide"))
   ]
@@ -135,7 +135,7 @@ def test_computed_study(tmp_path, capsys):
   out = capsys.readouterr().out
   assert "4 runs in 2 cells\nestimated time: 00:04" in out
   results = pd.read_csv(tmp_path / "results.csv")
-  assert list(results.columns) == ["seed", "width", "gain", "half", "workload"]
+  assert list(results)[2:] == ["gain", "half", "workload", "shape"]
   assert results["half"].tolist() == [2, 2, 4, 4]
   found = json.loads((tmp_path / "claim.json").read_text())["found"]
   assert found[0]["value"] == 0.5 * (8 - 4)
@@ -149,24 +149,26 @@ def test_computed_study(tmp_path, capsys):
 
   folder = tmp_path / "part"
   folder.mkdir()
-  study.run(made, "tiny", folder, workloads=["wide"], estimate_only=True)
-  assert "2 runs in 1 cells" in capsys.readouterr().out
+  for part in ({"workloads": ["wide"]}, {"shapes": ["w4"]}):
+    study.run(made, "tiny", folder, **part, estimate_only=True)
+    assert "2 runs in 1 cells" in capsys.readouterr().out
 
 
-def test_workloads_of_a_study(capsys):
+def test_part_of_a_study(capsys):
   cells_ = _computed_cells("tiny")
-  assert study.choose_workloads(cells_, None) == []
-  assert study.choose_workloads(cells_, ["wide"]) == ["wide"]
-  both = study.choose_workloads(cells_, ["wide", "narrow", "wide"])
+  assert study.choose(cells_, "workload", None) == []
+  assert study.choose(cells_, "workload", ["wide"]) == ["wide"]
+  both = study.choose(cells_, "workload", ["wide", "narrow", "wide"])
   assert both == ["narrow", "wide"]
   unnamed = [computed.Cell("a", {}, num_runs=1)]
+  assert study.choose(cells_, "shape", ["w8", "w4"]) == ["w4", "w8"]
   for some, names, allowed in (
     (cells_, ["wide", "tall"], "must be some of narrow, wide"),
     (cells_, [], "must be some of narrow, wide"),
     (unnamed, ["wide"], "this study has no workloads to choose from"),
   ):
     with pytest.raises(SystemExit) as stop:
-      study.choose_workloads(some, names)
+      study.choose(some, "workload", names)
     assert stop.value.code == 2
     line = f"error: --workload={','.join(names)!r}: {allowed}\n"
     assert capsys.readouterr().err == line

@@ -21,6 +21,7 @@ TITLES = {
   "resnet_digits": "ResNet-18 on digits",
   "mlp_teacher_student": "teacher and student",
   "mlp_mnist": "MLP on MNIST",
+  "mlp_fashion_mnist": "MLP on Fashion-MNIST",
   "resnet_cifar": "ResNet-18 on CIFAR-10",
   "resnet_imagenet": "ResNet-50 on ImageNet",
   "vgg_cifar": "VGG-11 on CIFAR-10",
@@ -51,6 +52,7 @@ _FIGURES = {"vit_cifar": "16c"}
 # The paper's workload that is most like it.
 _NEAREST = {
   "mlp_digits": "mlp_mnist",
+  "mlp_fashion_mnist": "mlp_mnist",
   "resnet_digits": "resnet_cifar",
   "vit_digits": "vit_cifar",
   "transformer_hmm": "transformer_pos",

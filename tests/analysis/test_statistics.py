@@ -171,6 +171,9 @@ def test_the_interval_of_a_trend_is_that_of_the_seeds():
   rows += _runs(10, 0.5, (99,)) + _runs(20, 0.05, (99,))
   trend = statistics.rho_trend(pd.DataFrame(rows), "size", TEST)
   np.testing.assert_allclose([trend.low, trend.value, trend.high], [0, 1, 1])
+  # Of one size there are more seeds.
+  more = _runs(10, 0.1, (0,) * 5)[2:] + _runs(10, 0.2, (99,) * 5)[2:]
+  assert statistics.rho_trend(pd.DataFrame(rows + more), "size", TEST) == trend
   one_size = statistics.rho_trend(pd.DataFrame(rows[:4]), "size", TEST)
   assert math.isnan(one_size.value)
 
