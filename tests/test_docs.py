@@ -1,24 +1,138 @@
-"""What the documentation names is there."""
+"""What the documentation names is there: files, pictures, anchors, fields."""
 
+import collections
 import pathlib
 import re
 
+import pytest
+
+from configs import base
+
+PAGES = [
+  pathlib.Path("README.md"),
+  pathlib.Path("CONTRIBUTING.md"),
+  *sorted(pathlib.Path("docs").glob("*.md")),
+]
+LINK = re.compile(r"(!?)\[[^]]*\]\(([^)\s]+)\)")
 REFERENCE = re.compile(r"`([\w/]+\.py)::(\w+)`")
+# Paths of files of this repository, in commands too, and folders in backticks.
+FILE = re.compile(r"(?<![\w/.<-])((?:[\w.-]+/)*[\w.-]+\.(?:py|sh|toml|yml))\b")
+DEEP_FILE = re.compile(
+  r"(?<![\w/.<-])((?:[\w.-]+/)+[\w.-]+\.(?:json|csv|md))\b"
+)
+FOLDER = re.compile(r"`((?:[\w.-]+/)+)`")
+MODULE = re.compile(r"-m (benchmarks\.\w+)")
+# Folders that runs and studies make.
+MADE = {"runs/", "checkpoints/", "snapshots/", "cells/"}
+# Files of the published code.
+PUBLISHED = {
+  "configs/mnist_mlp.py",
+  "configs/cifar10_resnet18.py",
+  "configs/imagenet_resnet50.py",
+}
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=str)
 
 
-def test_names_of_the_theory_page():
-  references = set(
-    REFERENCE.findall(pathlib.Path("docs/theory.md").read_text())
-  )
-  assert len(references) > 50
+def links(page: pathlib.Path) -> list[tuple[bool, str, str]]:
+  """Returns (is a picture, path, anchor) of what a page of ours links to."""
+  text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+  found = []
+  for bang, target in LINK.findall(text):
+    if "://" not in target:
+      path, _, anchor = target.partition("#")
+      linked = page.parent / path if path else page
+      found.append((bool(bang), linked.resolve(), anchor))
+  return found
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+  """Returns the anchors that GitHub gives to the headings of a page."""
+  text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+  headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+  plain = [re.sub(r"[^\w\- ]", "", h.lower()) for h in headings]
+  return {h.strip().replace(" ", "-") for h in plain}
+
+
+def is_placeholder(path: str) -> bool:
+  """Whether a path is made up: studies/X.py, my_study.py, runs/NAME."""
+  name = pathlib.PurePath(path).stem
+  return name.isupper() or name.startswith("my_") or path.startswith("runs/")
+
+
+@every_page
+def test_links(page):
+  for _, path, anchor in links(page):
+    assert path.exists(), path
+    assert not anchor or anchor in anchors(path), f"{path}#{anchor}"
+
+
+def test_every_figure_is_shown():
+  shown = {
+    p for page in PAGES for is_picture, p, _ in links(page) if is_picture
+  }
+  figures = {p.resolve() for p in pathlib.Path("docs").glob("*.png")}
+  assert shown == figures
+
+
+@every_page
+def test_paths(page):
+  text = page.read_text()
+  paths = {*FILE.findall(text), *DEEP_FILE.findall(text)} - PUBLISHED
+  paths |= set(FOLDER.findall(text)) - MADE
+  paths |= {f"{m.replace('.', '/')}.py" for m in MODULE.findall(text)}
+  missing = [
+    p
+    for p in sorted(paths)
+    if not is_placeholder(p)
+    and not pathlib.Path(p).exists()
+    and not (page.parent / p).exists()
+  ]
+  assert not missing
+
+
+@every_page
+def test_names_in_files(page):
+  references = set(REFERENCE.findall(page.read_text()))
   for path, name in references:
     definition = rf"^ *(def|class) {name}\b|^{name}\b.* = "
     text = pathlib.Path(path).read_text()
     assert re.search(definition, text, re.MULTILINE), f"{path}::{name}"
+  assert len(references) > 50 or page.name != "theory.md"
 
 
-def test_figures_of_the_readme():
-  figures = re.findall(
-    r"\(docs/(\w+\.png)\)", pathlib.Path("README.md").read_text()
-  )
-  assert set(figures) == {p.name for p in pathlib.Path("docs").glob("*.png")}
+@every_page
+def test_config_fields(page):
+  fields = re.findall(r"--config\.([\w.]+)", page.read_text())
+  assert {f for f in fields if not f.isupper()} <= set(base.FIELDS)
+
+
+def rows(page: str) -> list[list[str]]:
+  """Returns the cells of the rows of all tables of a page."""
+  lines = pathlib.Path(page).read_text().splitlines()
+  return [
+    [cell.strip() for cell in line.split("|")[1:-1]]
+    for line in lines
+    if line.startswith("|")
+  ]
+
+
+def test_every_config_is_described():
+  described = {cells[0] for cells in rows("docs/data.md")}
+  for path in pathlib.Path("configs").glob("*.py"):
+    if "def get_config" in path.read_text() and path.stem != "base":
+      assert f"`{path.stem}`" in described
+
+
+def test_verdicts_are_counted():
+  counts: dict[str, collections.Counter] = {}
+  study = ""
+  for cells in rows("docs/claims.md")[2:]:
+    study = cells[0] or study
+    counts.setdefault(study, collections.Counter())[cells[6]] += 1
+  verdicts = ("holds", "undecided", "does not hold")
+  table = {c[0]: c[4] for c in rows("docs/studies.md") if len(c) == 6}
+  for name, count in counts.items():
+    assert table[name] == ", ".join(str(count[v]) for v in verdicts)
+  total = sum(sum(c.values()) for c in counts.values())
+  assert f"all {total} claims" in pathlib.Path("docs/studies.md").read_text()
