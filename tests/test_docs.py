@@ -7,6 +7,7 @@ import re
 import pytest
 
 from configs import base
+from scripts import architecture
 
 PAGES = [
   pathlib.Path("README.md"),
@@ -115,6 +116,18 @@ def rows(page: str) -> list[list[str]]:
     for line in lines
     if line.startswith("|")
   ]
+
+
+def test_the_allowed_arrows_are_those_of_the_script():
+  arrows = {
+    room.strip("`"): set(re.findall(r"`([\w/]+)`", allowed))
+    for room, allowed in (
+      c for c in rows("docs/architecture.md") if len(c) == 2
+    )
+  }
+  assert {room: arrows.get(room) for room in architecture.ALLOWED} == dict(
+    architecture.ALLOWED
+  )
 
 
 def test_every_config_is_described():
