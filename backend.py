@@ -1,7 +1,8 @@
 """What must be set before JAX starts, for every entrance to the program."""
 
 import os
-import pathlib
+
+import stopping
 
 # Each device compiles programs of its own.
 MAX_CPU_DEVICES = 8
@@ -32,13 +33,22 @@ def set_up(
   import jax
 
   jax.config.update("jax_enable_x64", float64)
+  # A shell may ask for other random bits, which a resumed run cannot go on
+  # with, or make errors of mixed types.
+  jax.config.update("jax_default_prng_impl", "threefry2x32")
+  jax.config.update("jax_numpy_dtype_promotion", "standard")
   if spread_runs:
     # One program for small matrices keeps no more than a core busy.
     jax.config.update("jax_num_cpu_devices", min(_num_cores(), MAX_CPU_DEVICES))
   # So that a shell loop compiles once.
   if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    jax.config.update(
-      "jax_compilation_cache_dir", str(pathlib.Path(cache, "sam-overparam"))
-    )
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if os.path.isabs(cache):  # Else there is no home.
+      jax.config.update(
+        "jax_compilation_cache_dir", os.path.join(cache, "sam-overparam")
+      )
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+  try:
+    jax.devices()
+  except RuntimeError as e:
+    stopping.fail(f"JAX finds no device ({e})")

@@ -1,11 +1,13 @@
-"""How a program ends: for wrong input, unread, or by a signal once it saved."""
+"""How a program runs, and ends: for wrong input, unread, or by a signal."""
 
 import argparse
 from collections.abc import Callable
+import logging
 import os
 import signal
 import sys
 from typing import Any, NoReturn
+import warnings
 
 
 def fail(message: str) -> NoReturn:
@@ -28,8 +30,20 @@ class Parser(argparse.ArgumentParser):
     fail(message)
 
 
+def _silence_libraries() -> None:
+  """Hides what libraries tell those who write a program from who runs it.
+
+  Else such lines come and go with the machine: without a home folder that can
+  be written, or with a GPU. PYTHONWARNINGS would even make errors of them.
+  """
+  warnings.simplefilter("ignore")
+  if logging.lastResort is not None:  # It prints what nobody else handles.
+    logging.lastResort.setLevel(logging.ERROR)
+
+
 def run(main: Callable[[], None]) -> None:
   """Runs a program; it ends quietly when nobody reads on, as in `| head`."""
+  _silence_libraries()
   try:
     try:
       main()
