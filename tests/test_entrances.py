@@ -63,7 +63,7 @@ def _start(*args, **env: str) -> subprocess.CompletedProcess:
     env=here | ELSEWHERE | env,
     capture_output=True,
     text=True,
-    timeout=300,
+    timeout=900,
   )
 
 
