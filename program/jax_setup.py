@@ -4,7 +4,8 @@ No other module changes an option of JAX.
 """
 
 import os
-import pathlib
+
+from program.cli import fail
 
 # Each device compiles programs of its own.
 MAX_CPU_DEVICES = 8
@@ -47,13 +48,22 @@ def set_up(
 
   jax.config.update("jax_enable_x64", float64)
   fix_draws()
+  # A shell may ask for other random bits, which a resumed run cannot go on
+  # with, or make errors of mixed types.
+  jax.config.update("jax_default_prng_impl", "threefry2x32")
+  jax.config.update("jax_numpy_dtype_promotion", "standard")
   if spread_runs:
     # One program for small matrices keeps no more than a core busy.
     jax.config.update("jax_num_cpu_devices", min(_num_cores(), MAX_CPU_DEVICES))
   # So that a shell loop compiles once.
   if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    jax.config.update(
-      "jax_compilation_cache_dir", str(pathlib.Path(cache, "sam-overparam"))
-    )
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if os.path.isabs(cache):  # Else there is no home.
+      jax.config.update(
+        "jax_compilation_cache_dir", os.path.join(cache, "sam-overparam")
+      )
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+  try:
+    jax.devices()
+  except RuntimeError as e:
+    fail(f"JAX finds no device ({e})")

@@ -1,14 +1,28 @@
-"""How a program ends: unread, or by a signal once it saved."""
+"""How a program runs, and ends: unread, or by a signal once it saved."""
 
 from collections.abc import Callable
+import logging
 import os
 import signal
 import sys
 from typing import Any
+import warnings
+
+
+def _silence_libraries() -> None:
+  """Hides what libraries tell those who write a program from who runs it.
+
+  Else such lines come and go with the machine: without a home folder that can
+  be written, or with a GPU. PYTHONWARNINGS would even make errors of them.
+  """
+  warnings.simplefilter("ignore")
+  if logging.lastResort is not None:  # It prints what nobody else handles.
+    logging.lastResort.setLevel(logging.ERROR)
 
 
 def run(main: Callable[[], None]) -> None:
   """Runs a program; it ends quietly when nobody reads on, as in `| head`."""
+  _silence_libraries()
   try:
     try:
       main()

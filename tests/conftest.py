@@ -1,14 +1,23 @@
-"""A strict environment: two devices, no silent rank promotion."""
+"""A strict environment: two CPU devices, no silent rank promotion."""
 
 import atexit
 import os
 import shutil
 import tempfile
 
-# Before JAX starts: collectives are only tested where there are two devices.
-os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-)
+# Tests and the programs that they start see none of what a shell has set for
+# these. Workers inherit what is set here.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+  for _name in list(os.environ):
+    if _name.startswith(("JAX_", "XLA_", "TF_", "TFDS_")):
+      del os.environ[_name]
+  # Tests compile the same programs again and again, if only to initialize.
+  _cache = tempfile.mkdtemp(prefix="jax-cache-")
+  atexit.register(shutil.rmtree, _cache, ignore_errors=True)
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
+# CPUs repeat their bits; collectives are only tested where there are two.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 
 import jax
 import pytest
@@ -18,16 +27,6 @@ from program import jax_setup
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax_setup.fix_draws()
-
-# Tests compile the same programs again and again, if only to initialize; also
-# those of other processes, which inherit the folder.
-if "PYTEST_XDIST_WORKER" not in os.environ:
-  _cache = tempfile.mkdtemp(prefix="jax-cache-")
-  atexit.register(shutil.rmtree, _cache, ignore_errors=True)
-  os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
-jax.config.update(
-  "jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"]
-)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 

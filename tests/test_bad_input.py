@@ -54,6 +54,8 @@ def start(tmp_path_factory) -> Callable[..., Outcome]:
     env = os.environ | {
       "JAX_LOG_COMPILES": "1",
       "JAX_PLATFORMS": "cpu",
+      # What Python leaves beside a config is not the program's.
+      "PYTHONDONTWRITEBYTECODE": "1",
       "PYTHONPATH": "" if jax else str(no_jax),
       "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }

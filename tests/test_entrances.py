@@ -10,9 +10,25 @@ import pytest
 from tests import tfds_fixtures
 
 ROOT = pathlib.Path(__file__).parents[1]
-# TensorFlow turns oneDNN on, and says so, where a processor has instructions
-# for it. With this it does so everywhere.
-TALKATIVE = {"TF_ENABLE_ONEDNN_OPTS": "1"}
+# What may be found elsewhere, and makes libraries speak, or other programs.
+ELSEWHERE = {
+  # TensorFlow turns it on, and says so, where a processor has instructions for
+  # it; with this, everywhere.
+  "TF_ENABLE_ONEDNN_OPTS": "1",
+  "HOME": os.devnull,  # No folder can be made in it, not even by root.
+  "PYTHONWARNINGS": "error",
+  "JAX_DEFAULT_PRNG_IMPL": "rbg",
+  "JAX_ENABLE_X64": "1",
+  "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+  "XLA_FLAGS": "",  # One device.
+}
+# These would stand for the home folder.
+UNSET = (
+  "JAX_COMPILATION_CACHE_DIR",
+  "MPLCONFIGDIR",
+  "XDG_CACHE_HOME",
+  "XDG_CONFIG_HOME",
+)
 FIELDS = (
   "--config.num_neurons=(4,)",
   "--config.num_epochs=1",
@@ -21,25 +37,39 @@ FIELDS = (
 # study.py with a study of four small runs; its own have hundreds.
 STUDY = """
 from absl import app
-import stopping
+from program import signals
 import study
 from tests import test_study
 test_study.STUDY.presets = {"tiny": ""}
 study.load = lambda path: test_study.STUDY
-stopping.run(lambda: app.run(study.main, flags_parser=study.parse_flags))
+signals.run(lambda: app.run(study.main, flags_parser=study.parse_flags))
 """
+NUMBERS = """
+from program import jax_setup
+from program import signals
+def main():
+  jax_setup.set_up(float64=False)
+  import jax
+  print(jax.random.key(0).dtype, jax.numpy.ones(()).dtype)
+signals.run(main)
+"""
+
+
+def _start(*args, **env: str) -> subprocess.CompletedProcess:
+  here = {k: v for k, v in os.environ.items() if k not in UNSET}
+  return subprocess.run(
+    [sys.executable, *map(str, args)],
+    cwd=ROOT,
+    env=here | ELSEWHERE | env,
+    capture_output=True,
+    text=True,
+    timeout=900,
+  )
 
 
 def _lines(*args) -> list[str]:
   """Returns what a program prints to stdout; it must print nothing else."""
-  done = subprocess.run(
-    [sys.executable, *map(str, args)],
-    cwd=ROOT,
-    env=os.environ | TALKATIVE | {"XLA_FLAGS": ""},  # One device.
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
+  done = _start(*args)
   assert (done.returncode, done.stderr) == (0, "")
   return done.stdout.splitlines()
 
@@ -99,3 +129,16 @@ def test_study(tmp_path):
   )
   assert first == f"study folder: {tmp_path}"
   assert list(tmp_path.glob("cells/*/*/events.out.tfevents.*"))
+
+
+def test_numbers_are_the_same_in_every_shell():
+  assert _lines("-c", NUMBERS) == ["key<fry> float32"]
+
+
+def test_devices_that_are_not_there():
+  flags = ("--config=configs/mlp_digits.py", "--workdir=unused")
+  done = _start("main.py", *flags, JAX_PLATFORMS="abacus")
+  (line,) = done.stderr.splitlines()
+  assert (done.returncode, done.stdout) == (2, "")
+  assert line.startswith("error: JAX finds no device (")
+  assert "abacus" in line

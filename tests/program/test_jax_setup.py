@@ -11,7 +11,7 @@ import pytest
 
 from program import jax_setup
 from tests import helpers
-from training import experiment
+from training import setup as setup_lib
 
 ROOT = pathlib.Path(__file__).parents[2]
 # They draw nothing from JAX.
@@ -64,7 +64,7 @@ def test_nothing_is_trained_with_other_draws():
   jax.config.update("jax_threefry_partitionable", True)
   try:
     with pytest.raises(RuntimeError, match=r"call program\.jax_setup\.set_up"):
-      experiment.create(c, dataset)
+      setup_lib.create(c, dataset)
   finally:
     jax_setup.fix_draws()
-  experiment.create(c, dataset)
+  setup_lib.create(c, dataset)
