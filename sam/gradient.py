@@ -64,7 +64,9 @@ def perturbation_from(
     return jax.tree.map(
       lambda s, t: scale * t * s, scaled, _asam(params, asam_eta)
     )
-  raise ValueError(f"unknown perturbation {kind!r}")
+  raise ValueError(
+    f"perturbation {kind!r}: must be normalized, unnormalized or adaptive"
+  )
 
 
 def _asam(params: Params, eta: float) -> Params:
@@ -122,7 +124,9 @@ def value_and_grad(
     w + eps, so that SAM's own sharpness is perturbed_loss - loss.
 
   Raises:
-    ValueError: while tracing, if `microbatch_size` does not divide the batch.
+    ValueError: while tracing, if `microbatch_size` does not divide the batch,
+      or there is no such perturbation.
+    TypeError: while tracing, if `aux` is not a dict.
   """
   plain_grad = jax.value_and_grad(loss_fn, has_aux=True)
 
@@ -139,6 +143,8 @@ def value_and_grad(
 
   def one_microbatch(params, batch, rho):
     (loss, aux), grads = plain_grad(params, batch)
+    if not isinstance(aux, dict):
+      raise TypeError(f"aux must be a dict, and is a {type(aux).__name__}")
     eps = ascend(params, grads, None, rho)
     for _ in range(ascent_steps - 1):
       _, grads = plain_grad(jax.tree.map(jnp.add, params, eps), batch)

@@ -108,7 +108,7 @@ def create(
     decay = _add_decayed_weights()
     parts = [decay, adam] if name == "adam" else [adam, decay]
   else:
-    raise ValueError(f"unknown optimizer {name!r}")
+    raise ValueError(f"optimizer {name!r}: must be sgd, adam or adamw")
   last += [_keep_norm(*layer) for layer in (fixed_norms or {}).items()]
   return optax.chain(
     _clip(gradient_clip),

@@ -183,11 +183,11 @@ class Objective:
         they are, and no example has a Hessian of its own.
 
     Raises:
-      ValueError: `batches` is a single one; and later, as soon as `loss` is
-        used, if it does not return a number for each example.
+      ValueError: `batches` is a single one, or empty; and later, as soon as
+        `loss` is used, if it does not return a number for each example.
     """
-    if isinstance(batches, Mapping):
-      raise ValueError("batches must be a sequence of batches, not a batch")
+    if isinstance(batches, Mapping) or not batches:
+      raise ValueError("batches must be a sequence of one or more batches")
     leaves, treedef = jax.tree.flatten(params)
     shapes = tuple(np.shape(x) for x in leaves)
     self._function = _Function(predict, loss, treedef, shapes)

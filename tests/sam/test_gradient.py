@@ -168,3 +168,11 @@ def test_without_microbatches_the_batch_is_up_to_the_loss():
   assert [grads["a"], grads["b"]] == noise.tolist()
   rise = float(aux["perturbed_loss"] - loss)
   assert rise == pytest.approx(0.1 * float(jnp.linalg.norm(noise)), rel=1e-5)
+
+
+def test_what_is_not_as_described():
+  with pytest.raises(TypeError, match="aux must be a dict, and is a tuple"):
+    sam.value_and_grad(lambda p, b: (p["a"], (b,)))(PARAMS, BATCH, 0.1)
+  grad_fn = sam.value_and_grad(quadratic, perturbation="adaptiv")
+  with pytest.raises(ValueError, match="'adaptiv': must be normalized, "):
+    grad_fn(PARAMS, BATCH, 0.1)

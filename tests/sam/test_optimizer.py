@@ -109,7 +109,7 @@ def test_base_optimizers_equal_optax(name, options, weight_decay, want):
 
 
 def test_what_is_no_optimizer():
-  with pytest.raises(ValueError, match="unknown optimizer 'sam'"):
+  with pytest.raises(ValueError, match="optimizer 'sam': must be sgd, "):
     optimizer.create("sam", CONSTANT)
 
 

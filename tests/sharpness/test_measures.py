@@ -58,6 +58,7 @@ def test_a_mean_is_no_loss_of_each_example():
       measures.measure(point, [name])
 
 
-def test_a_batch_is_no_list_of_batches():
-  with pytest.raises(ValueError, match="must be a sequence of batches"):
-    _objective(BATCH)
+@pytest.mark.parametrize("batches", [BATCH, []])
+def test_what_are_no_batches(batches):
+  with pytest.raises(ValueError, match="must be a sequence of one or more"):
+    _objective(batches)
