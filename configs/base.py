@@ -47,8 +47,6 @@ GAMES = ("breakout",)
 # Their examples are of several sizes, and padded.
 PADDED_DATASETS = TEXT_DATASETS + GRAPH_DATASETS
 STREAMED_DATASETS = ("imagenet2012",)
-# The token beyond the end of a sentence.
-PADDING = 0
 RESNETS = ("resnet18", "resnet50")
 # On CPU, XLA runs them slowly in loops and under vmap.
 CONVOLUTIONAL_MODELS = (*RESNETS, "vgg11", "actor_critic")

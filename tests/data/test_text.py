@@ -119,7 +119,7 @@ def test_hidden_markov_sentences_need_their_neighbours():
   alone = counts.argmax(1)[test.inputs] == test.targets
   errors = 1 - alone[is_word].mean()
   assert 0.05 < 1 - loaded.best_accuracy < errors / 2
-  lengths = (train.inputs != base.PADDING).sum(1)
+  lengths = (train.inputs != text.PADDING).sum(1)
   assert loaded.labels_per_example == pytest.approx(lengths.mean())
 
 

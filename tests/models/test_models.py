@@ -70,6 +70,7 @@ class Task:
   def __init__(self, num_outputs, vocabulary_size=None):
     self.num_outputs = num_outputs
     self.vocabulary_size = vocabulary_size
+    self.padding = vocabulary_size and 0
 
 
 def _variables(c, num_outputs, shape, vocabulary_size=None):
