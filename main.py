@@ -22,6 +22,10 @@ import ml_collections
 from ml_collections import config_flags
 
 from configs import base
+from configs import errors
+from configs import fields
+from configs import reading
+from configs import sweep
 from program import jax_setup
 from program import signals
 from program.cli import fail
@@ -107,8 +111,8 @@ def _check_config_flags(argv: list[str]) -> None:
       if not os.path.isfile(path.split(":")[0]):
         fail(f"--config={path!r}: must be a file, such as {EXAMPLE}")
     elif match := re.match(r"--?(?:no)?config\.([^=]*)", arg):
-      if match[1] not in base.FIELDS:
-        fail(base.unknown_field(match[1]))
+      if match[1] not in fields.FIELDS:
+        fail(fields.unknown_field(match[1]))
       if path is None:
         fail(f"{arg}: needs --config=FILE before it")
 
@@ -140,7 +144,7 @@ def _check_flags(rest: list[str]) -> None:
 def _explain(error: Exception) -> str:
   """Returns the line for what absl or a config file raised."""
   # By name, since --config=configs/base.py is a second copy of the module.
-  if type(error).__name__ == base.ConfigError.__name__:
+  if type(error).__name__ == errors.ConfigError.__name__:
     return str(error)
   if isinstance(error, flags.UnrecognizedFlagError):
     return _unknown_flag(error.flagname)
@@ -156,14 +160,14 @@ def _explain(error: Exception) -> str:
   if name == "config":
     return f"--config: {_blame(error)}"
   if name.startswith("config."):
-    return base.wrong_value(name.removeprefix("config."), value)
+    return fields.wrong_value(name.removeprefix("config."), value)
   if FLAGS[name].boolean:
     reason = "must be true or false"
   return f"--{name}={value!r}: {reason}"
 
 
 def _unknown_flag(name: str) -> str:
-  flag_of = {field: f"config.{field}" for field in base.FIELDS}
+  flag_of = {field: f"config.{field}" for field in fields.FIELDS}
   flag_of |= {f.name: f.name for f in FLAGS.get_flags_for_module(sys.argv[0])}
   close = difflib.get_close_matches(name, flag_of, n=1)
   hint = f"did you mean --{flag_of[close[0]]}?" if close else "see --help"
@@ -187,7 +191,7 @@ def _print_help() -> NoReturn:
   """Prints the flags and, of the config if there is one, the fields."""
   print(f"{__doc__}\n{FLAGS.main_module_help()}")
   if FLAGS.config is not None:
-    print(f"\nfields of the config:\n{base.describe(FLAGS.config)}")
+    print(f"\nfields of the config:\n{fields.describe(FLAGS.config)}")
   sys.exit(0)
 
 
@@ -200,7 +204,7 @@ def set_up_jax(config: ml_collections.ConfigDict) -> None:
   jax_setup.set_up(
     float64=config.dtype == "float64",
     deterministic=FLAGS.deterministic,
-    spread_runs=bool(base.swept(config)) and config.devices_per_run <= 1,
+    spread_runs=bool(sweep.swept(config)) and config.devices_per_run <= 1,
   )
 
 
@@ -222,7 +226,7 @@ def train(workdir: str | None) -> int:
     """Says, once nothing wrong was found, where the run is."""
     print(f"run folder: {workdir}", flush=True)
     for name in overrides():
-      if not base.is_read(name, config):
+      if not reading.is_read(name, config):
         print(f"warning: config.{name}: not read by this run", file=sys.stderr)
 
   def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
@@ -290,7 +294,7 @@ def main(argv: list[str]) -> None:
   try:
     run = train if FLAGS.mode == "train" else evaluate
     exit_code = run(FLAGS.workdir)
-  except base.UserError as e:
+  except errors.UserError as e:
     fail(str(e))
   sys.exit(exit_code)
 

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import ml_collections
 
 from configs import base
+from configs import kinds
+from configs import sweep
 import data
 from run_folder import checkpoints
 from run_folder import files
@@ -79,7 +81,7 @@ class _Loop:
     self.folder = folder
     self.writer = writer
     self.checkpoints = checkpoints.Checkpoints(folder.path)
-    self.is_sweep = bool(base.swept(exp.config))
+    self.is_sweep = bool(sweep.swept(exp.config))
     self.names = naming.run_names(exp.config)
     self.writers: list[Writer] = []
     if writer is not None and len(self.names) <= MAX_SWEEP_WRITERS:
@@ -399,7 +401,7 @@ class _Loop:
 def _create_trainer(
   exp: Experiment, weights: dict[str, PyTree] | None
 ) -> trainer_lib.Trainer:
-  if exp.config.dataset in base.GAMES:
+  if exp.config.dataset in kinds.GAMES:
     return rollouts.Trainer(exp, weights)
   return trainer_lib.Trainer(exp, weights)
 
@@ -435,7 +437,7 @@ def train_and_evaluate(
   """Trains, or resumes, or finds that the run, or the sweep, is over.
 
   Args:
-    config: every field of configs/base.py.
+    config: every field of configs/fields/.
     workdir: folder of the run.
     writer: receives the metrics (`clu.metric_writers`).
     data_dir: see `data.load`.
@@ -459,7 +461,7 @@ def train_and_evaluate(
   result = files.read_result(workdir, config, num_devices)
   if result is not None:
     return result
-  exp = experiment.create(config, data.load_runs(base.runs(config), data_dir))
+  exp = experiment.create(config, data.load_runs(sweep.runs(config), data_dir))
   return train_experiment(
     exp, workdir, writer, make_hooks=make_hooks, should_stop=should_stop
   )
@@ -504,7 +506,7 @@ def evaluate(
     DataError: the data is missing.
   """
   config = files.load_config(workdir)
-  exp = experiment.create(config, data.load_runs(base.runs(config), data_dir))
+  exp = experiment.create(config, data.load_runs(sweep.runs(config), data_dir))
   parts = exp.split()
   one_run = {"weights": abstract_weights(parts[0])}
   like = trainer_lib.abstract_checkpoint(exp, one_run)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from configs import base
+from configs import kinds
+from configs import sweep
 import data
 from run_folder import checkpoints
 from run_folder import files
@@ -122,7 +123,7 @@ def load(
     DataError: the data is missing.
   """
   config = files.load_config(str(workdir))
-  datasets = data.load_runs(base.runs(config), data_dir)
+  datasets = data.load_runs(sweep.runs(config), data_dir)
   exp = experiment.create(config, datasets, jax.local_devices()[:1])
   one_run = {"weights": state_lib.abstract_weights(exp)}
   if exp.prunes:
@@ -138,7 +139,7 @@ def load(
     jax.tree.map(lambda x, i=i: x[i], host) if exp.is_stacked else host
     for i in range(len(names))
   ]
-  if config.dataset in base.GAMES:
+  if config.dataset in kinds.GAMES:
     exp = rollouts.with_rollouts(exp, [own["weights"] for own in owns])
   objectives = objectives_lib.Objectives(exp)
   runs = []

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base
+from configs import errors
 from data import bucketing
 
 # In the place of a label where an example has fewer of them than others.
@@ -25,7 +25,7 @@ Augment = Callable[[jax.Array, jax.Array], jax.Array]
 Normalize = Callable[[jax.Array], Any]
 
 
-class DataError(base.UserError):
+class DataError(errors.UserError):
   """Data that is missing or unusable."""
 
 

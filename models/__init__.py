@@ -57,7 +57,7 @@ def create(config: ml_collections.ConfigDict, dataset: Task) -> Model:
   [B, L], of [B, L, dataset.num_outputs].
 
   Args:
-    config: reads the fields of the section "model" in configs/base.py, and
+    config: reads the fields of the section "model" in configs/fields/, and
       lazy_alpha.
     dataset: gives the number of outputs; of a text, also that of token ids and
       the one that is padding.

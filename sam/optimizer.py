@@ -68,7 +68,7 @@ def create(
   learning rate.
 
   Args:
-    config: reads the fields of the section "optimization" in configs/base.py.
+    config: reads the fields of the section "optimization" in configs/fields/.
     steps_per_epoch: training steps in an epoch.
 
   Returns:

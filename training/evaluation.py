@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from configs import base
+from configs import kinds
 from data import bucketing
 from data import pipeline
 from data.dataset import ArraySplit
@@ -140,7 +140,7 @@ def create(
   parts: Sequence[Experiment], place_split: Place = place
 ) -> Evaluator | games.Evaluator:
   """Returns what evaluates the parts of an experiment."""
-  if parts[0].config.dataset in base.GAMES:
+  if parts[0].config.dataset in kinds.GAMES:
     return games.Evaluator(parts)
   return Evaluator(parts, place_split)
 

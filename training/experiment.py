@@ -11,7 +11,11 @@ import ml_collections
 import numpy as np
 import optax
 
-from configs import base
+from configs import errors
+from configs import kinds
+from configs import reading
+from configs import sweep
+from configs.fields import optimization
 from data import bucketing
 from data import dataset as dataset_lib
 from data import pipeline
@@ -85,12 +89,12 @@ class Experiment:
 
   @property
   def is_convolutional(self) -> bool:
-    return self.config.model in base.CONVOLUTIONAL_MODELS
+    return self.config.model in kinds.CONVOLUTIONAL_MODELS
 
   @functools.cached_property
   def prunes(self) -> bool:
     """Whether there are masks; those of a dense run in a sweep keep all."""
-    lists = base.swept(self.config)
+    lists = sweep.swept(self.config)
     return any(lists.get("sparsity", (self.config.sparsity,)))
 
   def split(self) -> list["Experiment"]:
@@ -219,7 +223,7 @@ class Experiment:
 
 def devices_per_run(config: ml_collections.ConfigDict, num_devices: int) -> int:
   """Returns over how many devices the batch of a run is spread."""
-  return config.devices_per_run or (1 if base.swept(config) else num_devices)
+  return config.devices_per_run or (1 if sweep.swept(config) else num_devices)
 
 
 def perturbation_batch(
@@ -231,7 +235,7 @@ def perturbation_batch(
     config: of a run; one of the base optimizer as if it were SAM's.
     num_devices: over which its batch is spread.
   """
-  if config.microbatch_size and base.is_read("microbatch_size", config):
+  if config.microbatch_size and reading.is_read("microbatch_size", config):
     return config.microbatch_size
   return config.batch_size // (1 if config.sync_perturbation else num_devices)
 
@@ -244,7 +248,7 @@ def create(
   """Builds what training needs.
 
   Args:
-    config: every field of configs/base.py.
+    config: every field of configs/fields/.
     datasets: from `data.load`, or of a sweep, from `data.load_runs`.
     devices: what to train on; None: all devices of this host.
 
@@ -258,37 +262,38 @@ def create(
   devices = tuple(devices or jax.local_devices())
   num_train = dataset.splits["train"].num_examples
   if c.validation_fraction and "validation" not in dataset.splits:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.validation_fraction={c.validation_fraction}: must be 0, or hold"
       f" out at least one of the {num_train} training examples of {c.dataset}"
     )
   if c.batch_size > num_train:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.batch_size={c.batch_size}: must be <= the {num_train} training"
       f" examples of {c.dataset}"
     )
   sides = dataset.input_shape[:2]
   if c.model == "vit" and any(side % c.patch_size for side in sides):
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.patch_size={c.patch_size}: must divide the sides of the"
       f" {sides[0]}x{sides[1]} images of {c.dataset}"
     )
   if (c.dtype == "float64") != (jnp.result_type(float) == jnp.float64):
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.dtype={c.dtype!r}: 'float64', and no other, needs JAX's"
       " jax_enable_x64, which main.py sets"
     )
   model = models.create(c, dataset)
   steps_per_epoch = num_train // c.batch_size
   num_steps = schedule.num_train_steps(c, steps_per_epoch)
-  if num_steps > base.MAX_STEPS:
-    raise base.ConfigError(
+  if num_steps > optimization.MAX_STEPS:
+    raise errors.ConfigError(
       f"config.num_epochs={c.num_epochs}: must be <="
-      f" {base.MAX_STEPS // steps_per_epoch}, since steps are counted in int32"
+      f" {optimization.MAX_STEPS // steps_per_epoch},"
+      " since steps are counted in int32"
     )
   return Experiment(
     config=c,
-    runs=tuple(base.runs(c)),
+    runs=tuple(sweep.runs(c)),
     datasets=tuple(datasets),
     model=model,
     loss_fn=losses.create(c, model, dataset),
@@ -307,26 +312,26 @@ def check_batch(exp: Experiment) -> None:
   c = exp.config
   num_devices = devices_per_run(c, exp.num_devices)
   if num_devices > exp.num_devices:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.devices_per_run={num_devices}: must be <= the {exp.num_devices}"
       " of this host"
     )
   per_device, remainder = divmod(c.batch_size, num_devices)
   if remainder:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.batch_size={c.batch_size}: must be a multiple of the"
       f" {num_devices} devices"
     )
   if c.optimizer != "sam":
     return
   if c.microbatch_size and per_device % c.microbatch_size:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.microbatch_size={c.microbatch_size}: must divide the"
       f" {per_device} examples of a device (config.batch_size={c.batch_size}"
       f" over {num_devices})"
     )
   if not exp.sam_steps:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.sam_end={c.sam_end}: leaves no step to SAM after"
       f" config.sam_begin={c.sam_begin} in {exp.num_steps} steps"
     )

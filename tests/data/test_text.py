@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
+from configs import kinds
 import data
 from data import dataset as dataset_lib
 from data import hidden_markov
@@ -25,7 +25,7 @@ TAGS = {
 
 
 def _config(dataset, **fields):
-  model = "transformer" if dataset in base.TAGGED_DATASETS else "lstm"
+  model = "transformer" if dataset in kinds.TAGGED_DATASETS else "lstm"
   return helpers.config(dataset=dataset, model=model, **fields)
 
 
