@@ -48,7 +48,7 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterator[Rule]:
   """Yields every rule, and whether the config breaks it."""
   yield from _sam(c)
   yield from _pruning(c)
-  yield from _schedules(c)
+  yield from _optimization(c)
   yield from _targets(c)
   yield from _models(c)
   yield from _lazy_training(c)
@@ -117,7 +117,7 @@ def _pruning(c: ml_collections.ConfigDict) -> list[Rule]:
   ]
 
 
-def _schedules(c: ml_collections.ConfigDict) -> list[Rule]:
+def _optimization(c: ml_collections.ConfigDict) -> list[Rule]:
   starts = tuple(c.stage_starts)
   an_entry = f"must have an entry for each of config.stage_starts={starts!r}"
   return [
@@ -363,11 +363,11 @@ def _measurements(c: ml_collections.ConfigDict) -> list[Rule]:
 def _sweeps(c: ml_collections.ConfigDict) -> list[Rule]:
   arrays = c.dataset not in (*kinds.STREAMED_DATASETS, *kinds.GAMES)
   lists = sweep.swept(c)
-  unread = [n for n in lists if not reading.is_read(f"sweep.{n}", c)]
+  unread = next((n for n in lists if not reading.is_read(f"sweep.{n}", c)), "")
   return [
     (
-      f"sweep.{''.join(unread[:1])}",
-      len(unread) > 0,
+      f"sweep.{unread}",
+      unread != "",
       f"must be () with config.optimizer={c.optimizer!r}, which does not read"
       " it",
     ),
