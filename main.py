@@ -6,13 +6,11 @@ resumes).
 """
 
 from collections.abc import Callable
-import difflib
 import functools
 import json
 import os
 import re
 import sys
-import traceback
 from typing import Any, NoReturn
 
 from absl import app
@@ -22,6 +20,11 @@ import ml_collections
 from ml_collections import config_flags
 
 from configs import base
+from configs import errors
+from configs import fields
+from configs import reading
+from configs import sweep
+from program import flag_errors
 from program import jax_setup
 from program import signals
 from program.cli import fail
@@ -84,33 +87,22 @@ def parse_flags(argv: list[str]) -> list[str]:
   logging.set_verbosity(logging.ERROR)
   try:
     argv = FLAGS.read_flags_from_files(argv, force_gnu=False)
-    _check_config_flags(argv)
+    flag_errors.check_fields(
+      argv, fields.FIELDS, fields.unknown_field, example=EXAMPLE
+    )
     rest = FLAGS([arg for arg in argv if arg not in HELP])
     if FLAGS["config"].present:
       if not hasattr(FLAGS.config, "lock"):  # Raises what get_config() did.
         fail("--config: get_config() must return what base.get_config() does")
       base.check(FLAGS.config)
+  except errors.ConfigError as e:
+    fail(str(e))
   except Exception as e:  # Whatever absl or the config file raises.
-    fail(_explain(e))
+    fail(flag_errors.explain(e, fields.FIELDS, fields.wrong_value))
   if set(HELP) & set(argv):
     _print_help()
   _check_flags(rest)
   return rest
-
-
-def _check_config_flags(argv: list[str]) -> None:
-  """Checks the names of the file and of the fields, and their order."""
-  path = None
-  for arg, following in zip(argv[1:], [*argv[2:], ""], strict=False):
-    if match := re.fullmatch(r"--?config(?:=(.*))?", arg, re.DOTALL):
-      path = following if match[1] is None else match[1]
-      if not os.path.isfile(path.split(":")[0]):
-        fail(f"--config={path!r}: must be a file, such as {EXAMPLE}")
-    elif match := re.match(r"--?(?:no)?config\.([^=]*)", arg):
-      if match[1] not in base.FIELDS:
-        fail(base.unknown_field(match[1]))
-      if path is None:
-        fail(f"{arg}: needs --config=FILE before it")
 
 
 def _check_flags(rest: list[str]) -> None:
@@ -137,57 +129,11 @@ def _check_flags(rest: list[str]) -> None:
       fail("--mode=eval: needs --workdir, or --config as in training")
 
 
-def _explain(error: Exception) -> str:
-  """Returns the line for what absl or a config file raised."""
-  # By name, since --config=configs/base.py is a second copy of the module.
-  if type(error).__name__ == base.ConfigError.__name__:
-    return str(error)
-  if isinstance(error, flags.UnrecognizedFlagError):
-    return _unknown_flag(error.flagname)
-  text = str(error)
-  if " does not take an argument" in text:
-    return text
-  if match := re.match(r"Missing value for flag --(.*)", text):
-    name, value, reason = match[1], "", "needs a value"
-  elif match := re.match(r"flag --([\w.]+)=(.*?): (.*)", text, re.DOTALL):
-    name, value, reason = match.groups()
-  else:
-    name = "config"
-  if name == "config":
-    return f"--config: {_blame(error)}"
-  if name.startswith("config."):
-    return base.wrong_value(name.removeprefix("config."), value)
-  if FLAGS[name].boolean:
-    reason = "must be true or false"
-  return f"--{name}={value!r}: {reason}"
-
-
-def _unknown_flag(name: str) -> str:
-  flag_of = {field: f"config.{field}" for field in base.FIELDS}
-  flag_of |= {f.name: f.name for f in FLAGS.get_flags_for_module(sys.argv[0])}
-  close = difflib.get_close_matches(name, flag_of, n=1)
-  hint = f"did you mean --{flag_of[close[0]]}?" if close else "see --help"
-  return f"--{name}: there is no such flag; {hint}"
-
-
-def _blame(error: BaseException) -> str:
-  """Returns what went wrong in a config file, and in which line."""
-  while wrapped := error.__cause__ or error.__context__:
-    error = wrapped
-  places = [
-    f"{frame.f_code.co_filename}, line {line}: "
-    for frame, line in traceback.walk_tb(error.__traceback__)
-    if frame.f_globals.get("__name__") == "config_config"
-  ]
-  text = str(error).replace("module 'config_config'", "the file")
-  return f"{''.join(places[-1:])}{type(error).__name__}: {text}"
-
-
 def _print_help() -> NoReturn:
   """Prints the flags and, of the config if there is one, the fields."""
   print(f"{__doc__}\n{FLAGS.main_module_help()}")
   if FLAGS.config is not None:
-    print(f"\nfields of the config:\n{base.describe(FLAGS.config)}")
+    print(f"\nfields of the config:\n{fields.describe(FLAGS.config)}")
   sys.exit(0)
 
 
@@ -200,7 +146,7 @@ def set_up_jax(config: ml_collections.ConfigDict) -> None:
   jax_setup.set_up(
     float64=config.dtype == "float64",
     deterministic=FLAGS.deterministic,
-    spread_runs=bool(base.swept(config)) and config.devices_per_run <= 1,
+    spread_runs=bool(sweep.swept(config)) and config.devices_per_run <= 1,
   )
 
 
@@ -222,7 +168,7 @@ def train(workdir: str | None) -> int:
     """Says, once nothing wrong was found, where the run is."""
     print(f"run folder: {workdir}", flush=True)
     for name in overrides():
-      if not base.is_read(name, config):
+      if not reading.is_read(name, config):
         print(f"warning: config.{name}: not read by this run", file=sys.stderr)
 
   def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
@@ -290,7 +236,7 @@ def main(argv: list[str]) -> None:
   try:
     run = train if FLAGS.mode == "train" else evaluate
     exit_code = run(FLAGS.workdir)
-  except base.UserError as e:
+  except errors.UserError as e:
     fail(str(e))
   sys.exit(exit_code)
 

@@ -19,7 +19,7 @@ import numpy as np
 import tqdm
 
 from analysis import figures
-from configs import base
+from configs import errors
 from program import cli
 from program import jax_setup
 from program import signals
@@ -91,7 +91,7 @@ def main() -> None:
   args = parse_args()
   try:
     report(args)
-  except base.UserError as e:
+  except errors.UserError as e:
     fail(str(e))
   except BrokenPipeError:
     raise

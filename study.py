@@ -30,7 +30,8 @@ import tqdm
 from analysis import figures
 from analysis import restored
 from analysis import table as table_lib
-from configs import base
+from configs import errors
+from configs import sweep
 import data
 from program import jax_setup
 from program import signals
@@ -263,13 +264,13 @@ class Training(Work):
     self._data_dir = data_dir
 
   def _num_runs(self, cell: cells_lib.Cell) -> int:
-    return len(base.runs(cell.config))
+    return len(sweep.runs(cell.config))
 
   def _estimate(self) -> dict[str, float]:
     datasets: dict[Any, data.Dataset] = {}
     estimates = {}
     for cell in self._todo:
-      runs = base.runs(cell.config)
+      runs = sweep.runs(cell.config)
       if self._is_trained(cell):
         num_to_measure = len(_to_measure(self.folder(cell)))
         estimates[cell.name] = self._measure_seconds * num_to_measure
@@ -499,7 +500,7 @@ def main(argv: list[str]) -> None:
       shapes=shapes,
       estimate_only=FLAGS.estimate,
     )
-  except base.UserError as e:
+  except errors.UserError as e:
     fail(str(e))
   except BrokenPipeError:
     raise

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from configs import base
+from configs import sweep
 import data
 from run_folder import checkpoints
 from run_folder import files
@@ -55,7 +56,7 @@ def train_and_evaluate(
   """Trains, or resumes, or finds that the run, or the sweep, is over.
 
   Args:
-    config: every field of configs/base.py.
+    config: every field of configs/fields/.
     workdir: folder of the run.
     writer: receives the metrics (`clu.metric_writers`).
     data_dir: see `data.load`.
@@ -83,7 +84,7 @@ def train_and_evaluate(
   if result is not None:
     return result
   if datasets is None:
-    datasets = data.load_runs(base.runs(config), data_dir)
+    datasets = data.load_runs(sweep.runs(config), data_dir)
   setup = setup_lib.create(config, datasets)
   placement.check(config, len(devices))
   cadence = cadence_lib.create(setup)
@@ -336,7 +337,7 @@ def evaluate(
     DataError: the data is missing.
   """
   config = files.load_config(workdir)
-  setup = setup_lib.create(config, data.load_runs(base.runs(config), data_dir))
+  setup = setup_lib.create(config, data.load_runs(sweep.runs(config), data_dir))
   places = placement.create(
     config, jax.local_devices(), streamed=setup.is_streamed
   )

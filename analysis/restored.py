@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from configs import base
+from configs import sweep
 import data
 from run_folder import checkpoints
 from run_folder import files
@@ -122,7 +122,7 @@ def load(
     DataError: the data is missing.
   """
   config = files.load_config(str(workdir))
-  datasets = data.load_runs(base.runs(config), data_dir)
+  datasets = data.load_runs(sweep.runs(config), data_dir)
   setup = setup_lib.create(config, datasets)
   place = placement.Placement((0,), tuple(jax.local_devices()[:1]))
   one_run = {"weights": state_lib.abstract_weights(setup, place.replicated)}

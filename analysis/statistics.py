@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from configs import base
+from configs import fields
 from run_folder import scoring
 
 CONFIDENCE = 0.95
 # What only SAM reads: runs of the base optimizer belong to every value of it.
 SAM_ONLY = {
   name
-  for name, field in base.FIELDS.items()
+  for name, field in fields.FIELDS.items()
   if "sam" in field.read_if.get("optimizer", ())
 } - {"base_optimizer", "rho"}
 _TAILS = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]

@@ -6,13 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from configs import base
+from configs import fields
+from configs import reading
 from run_folder import files
 
 # A row describes one run, so what lists the runs of a sweep is no column.
 FIELDS = {
   name: field
-  for name, field in base.FIELDS.items()
+  for name, field in fields.FIELDS.items()
   if not field.each and "sweep" not in field.read_if
 }
 _FACTS = (
@@ -62,12 +63,12 @@ def _row(folder: str, record: files.Record) -> files.Record:
 
 def _fields(config: Mapping[str, Any]) -> files.Record:
   config = dict(config)
-  config["base_optimizer"] = base.base_optimizer(config)
+  config["base_optimizer"] = reading.base_optimizer(config)
   if config["optimizer"] != "sam" or config["rho"] == 0:
     config |= {"optimizer": config["base_optimizer"], "rho": 0.0}
   values = {
     name: config[name]
-    if name in ("rho", "base_optimizer") or base.is_read(name, config)
+    if name in ("rho", "base_optimizer") or reading.is_read(name, config)
     else field.default
     for name, field in FIELDS.items()
   }

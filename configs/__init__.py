@@ -1,1 +1,1 @@
-"""Configurations: `base.py` declares every field, one file per workload."""
+"""Configurations: `base.get_config()`, `fields/`, and a file a workload."""

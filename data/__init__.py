@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import ml_collections
 
-from configs import base
+from configs import kinds
 from data import breakout
 from data import dataset
 from data import digits
@@ -46,7 +46,7 @@ def load(
   """Returns the data set that the config names, with its label noise.
 
   Args:
-    config: reads the fields of the section "data" in configs/base.py, and seed.
+    config: reads the fields of the section "data" in configs/fields/, and seed.
     data_dir: where TFDS keeps its data; None: its own default
       (`TFDS_DATA_DIR`, then ~/tensorflow_datasets).
 
@@ -87,8 +87,8 @@ def _load_clean(
 ) -> Dataset:
   if config.dataset in _OFFLINE:
     return _OFFLINE[config.dataset](config)
-  if config.dataset in base.TEXT_DATASETS:
+  if config.dataset in kinds.TEXT_DATASETS:
     return tfds_text.load(config, data_dir)
-  if config.dataset in base.GRAPH_DATASETS:
+  if config.dataset in kinds.GRAPH_DATASETS:
     return tfds_graphs.load(config, data_dir)
   return tfds_images.load(config, data_dir)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base
+from configs import errors
 from data import bucketing
 
 # In the place of a label where an example has fewer of them than others.
@@ -25,7 +25,7 @@ Augment = Callable[[jax.Array, jax.Array], jax.Array]
 Normalize = Callable[[jax.Array], Any]
 
 
-class DataError(base.UserError):
+class DataError(errors.UserError):
   """Data that is missing or unusable."""
 
 
@@ -105,7 +105,8 @@ class Dataset:
     num_classes: number of classes (of each task); None for regression.
     labels_per_example: number of labels of a training example, on average,
       where every example has several, [N, L]; None: one each.
-    vocabulary_size: number of token ids of sequences, whose padding is 0.
+    vocabulary_size: number of token ids of sequences.
+    padding: the token id beyond the end of a sequence.
     best_accuracy: test accuracy of the best predictor, where it is known.
     augment: applied to raw training inputs; None: nothing, or done already
       while streaming.
@@ -124,6 +125,7 @@ class Dataset:
   num_classes: int | None
   labels_per_example: float | None = None
   vocabulary_size: int | None = None
+  padding: int | None = None
   best_accuracy: float | None = None
   augment: Augment | None = None
   normalize: Normalize = identity

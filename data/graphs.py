@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from configs import base
+from configs import errors
 from data import bucketing
 from data import dataset
 
@@ -182,7 +182,7 @@ def _check_budget(
       sizes = [len(getattr(g, part)) for g in some]
       largest = int(np.argmax(sizes))
       if sizes[largest] > room:
-        raise base.ConfigError(
+        raise errors.ConfigError(
           f"config.{field}={room}: must be 0, or >= the {sizes[largest]} {part}"
           f" of graph {largest} of the {name} split of {config.dataset}"
         )

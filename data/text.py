@@ -1,8 +1,8 @@
 """Sentences as arrays: vocabularies, padding, word dropout.
 
-Token 0 is padding (`base.PADDING`), 1 stands for all words that are not in the
-vocabulary. All sentences of a data set are padded to its longest one, so that
-none is cut; `bucketing` tells how batches do with less.
+Token 0 is padding, 1 stands for all words that are not in the vocabulary. All
+sentences of a data set are padded to its longest one, so that none is cut;
+`bucketing` tells how batches do with less.
 """
 
 import collections
@@ -15,14 +15,15 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from configs import base
 from data import bucketing
 from data import dataset
 
 Sentences = Sequence[Sequence[str]]
 Vocabulary = Mapping[str, int]
 
-UNKNOWN = base.PADDING + 1
+# The token beyond the end of a sentence.
+PADDING = 0
+UNKNOWN = PADDING + 1
 # The class of a tag that occurs in no training sentence; nothing predicts it.
 UNKNOWN_TAG = 0
 
@@ -66,7 +67,7 @@ def word_dropout(rate: float) -> dataset.Augment:
 
   def one(key: jax.Array, tokens_L: jax.Array) -> jax.Array:
     dropped = jax.random.bernoulli(key, rate, tokens_L.shape)
-    is_token = tokens_L != base.PADDING
+    is_token = tokens_L != PADDING
     return jnp.where(dropped & is_token, UNKNOWN, tokens_L)
 
   return jax.vmap(one)
@@ -74,7 +75,7 @@ def word_dropout(rate: float) -> dataset.Augment:
 
 def count_words(tokens_NxL: np.ndarray) -> np.ndarray:
   """Returns the number of words of each sentence, [N, 1]."""
-  return np.sum(tokens_NxL != base.PADDING, axis=1, keepdims=True)
+  return np.sum(tokens_NxL != PADDING, axis=1, keepdims=True)
 
 
 def trim(batch: dict[str, Any], size: bucketing.Size) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def _create(
         vocabulary,
         length=length,
         unknown=UNKNOWN,
-        padding=base.PADDING,
+        padding=PADDING,
       ),
       targets[name],
     )
@@ -193,6 +194,7 @@ def _create(
     num_classes=num_classes,
     labels_per_example=labels_per_example,
     vocabulary_size=UNKNOWN + 1 + max(len(vocabulary), num_words),
+    padding=PADDING,
     best_accuracy=best_accuracy,
     augment=word_dropout(rate) if rate else None,
     normalize=dataset.token_ids,

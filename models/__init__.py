@@ -28,6 +28,9 @@ class Task(Protocol):
   @property
   def vocabulary_size(self) -> int | None: ...
 
+  @property
+  def padding(self) -> int | None: ...
+
 
 class Model(Protocol):
   """The part of `flax.linen.Module` that is used of a model."""
@@ -54,9 +57,10 @@ def create(config: ml_collections.ConfigDict, dataset: Task) -> Model:
   [B, L], of [B, L, dataset.num_outputs].
 
   Args:
-    config: reads the fields of the section "model" in configs/base.py, and
+    config: reads the fields of the section "model" in configs/fields/, and
       lazy_alpha.
-    dataset: gives the number of outputs, and of the tokens of a text.
+    dataset: gives the number of outputs; of a text, also that of token ids and
+      the one that is padding.
 
   Raises:
     ValueError: unknown `config.model`.
@@ -126,7 +130,8 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
   if config.model == "transformer":
     return transformer.Transformer(
       num_outputs=dataset.num_outputs,
-      vocabulary_size=_vocabulary_size(dataset),
+      vocabulary_size=_of_text(dataset.vocabulary_size),
+      padding=_of_text(dataset.padding),
       hidden_size=config.hidden_size,
       head_size=config.head_size,
       num_layers=config.num_layers,
@@ -151,7 +156,8 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
   if config.model == "lstm":
     return lstm.LSTM(
       num_outputs=dataset.num_outputs,
-      vocabulary_size=_vocabulary_size(dataset),
+      vocabulary_size=_of_text(dataset.vocabulary_size),
+      padding=_of_text(dataset.padding),
       hidden_size=config.hidden_size,
       dropout=config.dropout,
       **dtypes,
@@ -159,6 +165,6 @@ def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
   raise ValueError(f"unknown model {config.model!r}")
 
 
-def _vocabulary_size(dataset: Task) -> int:
-  assert dataset.vocabulary_size is not None, "the data set is no text"
-  return dataset.vocabulary_size
+def _of_text(value: int | None) -> int:
+  assert value is not None, "the data set is no text"
+  return value

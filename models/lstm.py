@@ -11,8 +11,6 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from configs import base
-
 
 def embedding_size(hidden_size: int) -> int:
   """Returns the width of word embeddings: 300 for an LSTM of 256."""
@@ -27,7 +25,8 @@ class LSTM(nn.Module):
 
   Attributes:
     num_outputs: number of classes.
-    vocabulary_size: number of token ids; 0 is padding.
+    vocabulary_size: number of token ids.
+    padding: token id beyond the end of a sequence.
     hidden_size: width of the state of each direction, and of the classifier.
     dropout: rate, of embeddings, states, their mean and the hidden layer.
     dtype: of the arithmetic and the output.
@@ -36,6 +35,7 @@ class LSTM(nn.Module):
 
   num_outputs: int
   vocabulary_size: int
+  padding: int
   hidden_size: int
   dropout: float = 0.0
   dtype: Any = jnp.float32
@@ -51,7 +51,7 @@ class LSTM(nn.Module):
     def drop(x):
       return nn.Dropout(self.dropout, deterministic=not train)(x)
 
-    is_token_BxL = tokens_BxL != base.PADDING
+    is_token_BxL = tokens_BxL != self.padding
     x = nn.Embed(
       self.vocabulary_size,
       embedding_size(self.hidden_size),

@@ -14,8 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base
-
 # Width of the MLP's hidden layer, in widths of a token.
 MLP_RATIO = 4
 MAX_PERIOD = 10_000
@@ -39,7 +37,8 @@ class Transformer(nn.Module):
 
   Attributes:
     num_outputs: number of tags.
-    vocabulary_size: number of token ids; 0 is padding.
+    vocabulary_size: number of token ids.
+    padding: token id beyond the end of a sequence.
     hidden_size: width of a token.
     head_size: width of an attention head; there is at least one.
     num_layers: number of blocks.
@@ -50,6 +49,7 @@ class Transformer(nn.Module):
 
   num_outputs: int
   vocabulary_size: int
+  padding: int
   hidden_size: int
   head_size: int = 64
   num_layers: int = 6
@@ -69,7 +69,7 @@ class Transformer(nn.Module):
     def drop(x):
       return nn.Dropout(self.dropout, deterministic=not train)(x)
 
-    is_token_BxL = tokens_BxL != base.PADDING
+    is_token_BxL = tokens_BxL != self.padding
     x = drop(nn.Embed(self.vocabulary_size, width, **dtypes)(tokens_BxL))
     x += jnp.asarray(sinusoids(x.shape[1], width), x.dtype)[None]
     for _ in range(self.num_layers):

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from configs import base
+from configs import errors
 
 PyTree = Any
 Items = dict[str, PyTree]
@@ -27,7 +27,7 @@ ITEM_NAMES = ("weights", "training", "mask")
 SUMS = "SHA256SUMS"
 
 
-class CheckpointError(base.UserError):
+class CheckpointError(errors.UserError):
   """A checkpoint that cannot be read or written."""
 
 

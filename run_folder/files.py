@@ -18,6 +18,10 @@ from typing import IO, Any
 import ml_collections
 
 from configs import base
+from configs import errors
+from configs import fields
+from configs import reading
+from configs import sweep
 
 CONFIG = "config.json"
 
@@ -30,7 +34,7 @@ Record = dict[str, Any]
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-class RunError(base.UserError):
+class RunError(errors.UserError):
   """A run folder that cannot be used."""
 
 
@@ -38,9 +42,9 @@ def identity(config: ml_collections.ConfigDict) -> Record:
   """Returns the fields that determine the trajectory of a run, or a sweep."""
   return {
     name: list(config[name]) if field.kind is tuple else config[name]
-    for name, field in base.FIELDS.items()
+    for name, field in fields.FIELDS.items()
     if not field.cadence
-    and base.is_read(name, config)
+    and reading.is_read(name, config)
     and name != "devices_per_run"  # The number of devices is compared.
   }
 
@@ -52,8 +56,8 @@ def to_json(config: ml_collections.ConfigDict) -> Record:
     for name, value in config.items()
     if name != "sweep"
   }
-  sweep = {name: list(values) for name, values in base.swept(config).items()}
-  return record | {"sweep": sweep} if sweep else record
+  lists = {name: list(values) for name, values in sweep.swept(config).items()}
+  return record | {"sweep": lists} if lists else record
 
 
 def load_config(workdir: str) -> ml_collections.ConfigDict:
@@ -67,7 +71,7 @@ def load_config(workdir: str) -> ml_collections.ConfigDict:
     values = json.loads(path.read_text())["config"]
     config = base.get_config()
     config.update(_tuples(values))
-  except (OSError, ValueError, KeyError, TypeError, base.ConfigError) as e:
+  except (OSError, ValueError, KeyError, TypeError, errors.ConfigError) as e:
     raise RunError(f"{workdir}: not a run folder ({CONFIG}: {e})") from e
   return config
 
@@ -236,7 +240,7 @@ def read_runs(workdir: str | pathlib.Path) -> list[Record]:
       raise RunError(f"{workdir}: its run is not over (no {RESULT})")
     shared = json.loads(path.read_text())
     runs = shared.pop("runs", [{"run": ""}])
-  configs = [to_json(run) for run in base.runs(config)]
+  configs = [to_json(run) for run in sweep.runs(config)]
   return [
     shared | run | {"config": own}
     for run, own in zip(runs, configs, strict=True)

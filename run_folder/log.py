@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from clu import parameter_overview
 import ml_collections
 
-from configs import base
+from configs import sweep
 from run_folder import files
 from run_folder import naming
 from run_folder import scoring
@@ -65,7 +65,7 @@ class RunLog:
     self._steps_per_epoch = steps_per_epoch
     self._num_steps = num_steps
     self.names = naming.run_names(config)
-    self.is_sweep = bool(base.swept(config))
+    self.is_sweep = bool(sweep.swept(config))
     self.diverged: dict[int, Diverged] = {}
     self.newest: Lines = {}
     self._writers: list[Writer] = []
@@ -106,7 +106,7 @@ class RunLog:
       counts: the numbers of parameters of each run.
       params: of one run.
     """
-    runs = base.runs(self._config)
+    runs = sweep.runs(self._config)
     for writer, run in zip(self._writers, runs, strict=False):
       hparams = files.identity(run)
       writer.write_hparams({k: _plain(v) for k, v in hparams.items()})

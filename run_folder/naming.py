@@ -7,7 +7,9 @@ from typing import Any
 
 import ml_collections
 
-from configs import base
+from configs import fields
+from configs import reading
+from configs import sweep
 
 MAX_NAME = 180
 
@@ -30,19 +32,19 @@ def run_name(
   stated = set(_IN_EVERY_NAME)
   widths = (("num_neurons", "n"), ("num_filters", "f"), ("hidden_size", "d"))
   for field, prefix in widths:
-    if base.is_read(field, config):
+    if reading.is_read(field, config):
       parts.append(prefix + _in_name(config[field]))
       stated.add(field)
   parts.append(config.optimizer)
   for field in ("rho", "seed"):
-    if base.is_read(field, config):
+    if reading.is_read(field, config):
       parts.append(field + _in_name(config[field]))
       stated.add(field)
-  sweeps = {f"sweep.{name}" for name in base.swept(config)}
+  sweeps = {f"sweep.{name}" for name in sweep.swept(config)}
   parts += [
     f"{name}={_in_name(config[name])}"
     for name in sorted(sweeps | set(overrides) - stated)
-    if base.is_read(name, config) and not base.FIELDS[name].cadence
+    if reading.is_read(name, config) and not fields.FIELDS[name].cadence
   ]
   name = "-".join(parts)
   if len(name) > MAX_NAME:
@@ -60,8 +62,8 @@ def _in_name(value: Any) -> str:
 
 def run_names(config: ml_collections.ConfigDict) -> list[str]:
   """Returns the name of every run of a sweep; that of a run alone is ''."""
-  names = base.swept(config)
+  names = sweep.swept(config)
   return [
     "-".join(f"{name}={run[name]:.15g}" for name in names)
-    for run in base.runs(config)
+    for run in sweep.runs(config)
   ]

@@ -3,114 +3,20 @@
 All of it is tested on the program itself, started from an empty folder.
 """
 
-import ast
-from collections.abc import Callable, Iterator
-import dataclasses
-import importlib
-import os
 import pathlib
-import subprocess
-import sys
-from typing import Any
 
 import pytest
 
-from configs import base
+from tests import entrance
 
-ROOT = pathlib.Path(__file__).parents[1]
-CONFIGS = ROOT / "configs"
-CONFIG_FILES = sorted(set(CONFIGS.glob("[!_]*.py")) - {CONFIGS / "base.py"})
-# All fields at their defaults.
-BASE = f"--config={CONFIGS / 'base.py'}"
-DIGITS = CONFIGS / "mlp_digits.py"
-# Folders whose sources are not the program's.
-NOT_PROGRAM = {"benchmarks", "build", "configs", "run_folder", "runs", "tests"}
-
-Refused = Callable[..., str]
-
-
-@dataclasses.dataclass
-class Outcome:
-  code: int
-  out: str
-  err: str
-
-
-def snapshot(folder: pathlib.Path) -> dict[str, int]:
-  """Returns the files and folders below a folder, with when they changed."""
-  return {str(p): p.stat().st_mtime_ns for p in folder.rglob("*")}
-
-
-@pytest.fixture(scope="session")
-def start(tmp_path_factory) -> Callable[..., Outcome]:
-  """Starts main.py; with `jax=False`, it must not even import JAX."""
-  no_jax = tmp_path_factory.mktemp("no_jax")
-  for name in ("jax", "numpy", "tensorflow"):
-    (no_jax / f"{name}.py").write_text("raise RuntimeError('imported')\n")
-
-  def start_(
-    *args: str, cwd: pathlib.Path, jax: bool = False, devices: int = 1
-  ) -> Outcome:
-    env = os.environ | {
-      "JAX_LOG_COMPILES": "1",
-      "JAX_PLATFORMS": "cpu",
-      # What Python leaves beside a config is not the program's.
-      "PYTHONDONTWRITEBYTECODE": "1",
-      "PYTHONPATH": "" if jax else str(no_jax),
-      "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-    }
-    done = subprocess.run(
-      [sys.executable, str(ROOT / "main.py"), *args],
-      cwd=cwd,
-      env=env,
-      capture_output=True,
-      text=True,
-      timeout=120,
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
-
-  return start_
-
-
-@pytest.fixture
-def refused(start, tmp_path) -> Refused:
-  """Starts main.py on wrong input and returns its one line, less 'error: '."""
-
-  def refused_(*args: str, **kwargs: Any) -> str:
-    before = snapshot(tmp_path)
-    done = start(*args, cwd=tmp_path, **kwargs)
-    assert snapshot(tmp_path) == before, "something was written"
-    lines = done.err.splitlines()
-    compiled = [line for line in lines if "Compiling" in line]
-    assert not compiled
-    # JAX also logs what is only traced, for its shapes.
-    lines = [line for line in lines if "Finished tracing" not in line]
-    assert len(lines) == 1, done.err
-    assert lines[0].startswith("error: ")
-    assert done.out == ""
-    assert done.code == 2
-    return lines[0].removeprefix("error: ")
-
-  return refused_
-
-
-@pytest.fixture
-def config_file(tmp_path) -> Callable[[str], pathlib.Path]:
-  """Writes a config file whose get_config() ends with the given lines."""
-
-  def write(lines: str) -> pathlib.Path:
-    path = tmp_path / "mine.py"
-    path.write_text(
-      "from configs import base\n\n\ndef get_config():\n"
-      f"  config = base.get_config()\n{lines}\n"
-    )
-    return path
-
-  return write
+BASE = entrance.BASE
+CONFIGS = entrance.CONFIGS
 
 
 @pytest.fixture(scope="module")
-def finished_run(start, tmp_path_factory) -> tuple[pathlib.Path, Outcome]:
+def finished_run(
+  start, tmp_path_factory
+) -> tuple[pathlib.Path, entrance.Outcome]:
   """Trains for one step; one flag sets a field that the run does not read."""
   cwd = tmp_path_factory.mktemp("finished")
   workdir = cwd / "run"
@@ -127,288 +33,6 @@ def finished_run(start, tmp_path_factory) -> tuple[pathlib.Path, Outcome]:
   return workdir, done
 
 
-# --- every field --------------------------------------------------------------
-
-WRONG_KIND = {int: "1.5", float: "wide", bool: "maybe", tuple: "('a',)"}
-WRONG_ENTRY = {int: "(1.5,)", float: "('a',)"}
-# On the command line everything is a text; only a config file can err.
-WRONG_KIND_IN_FILE = {str: 3}
-NAME_OF_KIND = {
-  int: "an integer",
-  float: "a finite number",
-  bool: "True or False",
-}
-NAME_OF_ENTRIES = {
-  int: "a tuple of integers",
-  float: "a tuple of finite numbers",
-}
-# What cannot be out of range, by kind or name, and why.
-NO_RANGE = {
-  bool: "has no third value",
-  "init_from": "any text may be a folder; refused later, see test_init_from",
-}
-
-
-def out_of_range(field: base.Field) -> list[str]:
-  """Returns values of the right kind that the field's declaration excludes."""
-  if field.each:
-    one = base.FIELDS[field.each]
-    least = one.minimum + 1 if one.kind is int else 0.5
-    outside = [v for v in out_of_range(one) if v not in ("nan", "inf")]
-    return [f"({least}, {least})", *(f"({v},)" for v in outside)]
-  if field.choices:
-    return ["no_such_choice"]
-  is_float = float in (field.kind, field.kind is tuple and field.entries)
-  step = 0.001 if is_float else 1
-  values = [
-    *(field.minimum - step for _ in [0] if field.minimum is not None),
-    *(field.maximum + step for _ in [0] if field.maximum is not None),
-    *(end for end in (field.above, field.below) if end is not None),
-  ]
-  if field.kind is float:
-    values += [float("nan"), float("inf")]
-  return [f"({v},)" if field.kind is tuple else str(v) for v in values]
-
-
-def ends(field: base.Field) -> list[str]:
-  """Returns the ends of the range, as a person writes them."""
-  field = base.FIELDS[field.each] if field.each else field
-  declared = (field.minimum, field.maximum, field.above, field.below)
-  return [
-    str(int(end) if end == int(end) else end)
-    for end in declared
-    if end is not None
-  ]
-
-
-def kind_cases() -> Iterator[Any]:
-  for name, field in base.FIELDS.items():
-    if field.kind in WRONG_KIND:
-      value = WRONG_KIND[field.kind]
-      if field.kind is tuple and not field.each:
-        value = WRONG_ENTRY[field.entries]
-      yield pytest.param(name, value, id=f"{name}={value}")
-
-
-def file_cases() -> Iterator[Any]:
-  for name, field in base.FIELDS.items():
-    if field.kind in WRONG_KIND_IN_FILE:
-      value = WRONG_KIND_IN_FILE[field.kind]
-      yield pytest.param(name, value, id=f"{name}={value}")
-
-
-def range_cases() -> Iterator[Any]:
-  for name, field in base.FIELDS.items():
-    for value in out_of_range(field):
-      yield pytest.param(name, value, id=f"{name}={value}")
-
-
-@pytest.mark.parametrize("name", base.FIELDS)
-def test_every_field_has_cases(name):
-  field = base.FIELDS[name]
-  kinds = [field.kind in WRONG_KIND, field.kind in WRONG_KIND_IN_FILE]
-  assert sum(kinds) == 1
-  has_no_range = field.kind in NO_RANGE or name in NO_RANGE
-  assert bool(out_of_range(field)) != has_no_range
-
-
-@pytest.mark.parametrize("name", base.FIELDS)
-def test_what_a_field_declares_is_allowed(name):
-  field = base.FIELDS[name]
-  assert field.accepts(field.default)
-  for value in (*field.choices, field.minimum, field.maximum):
-    if value is not None:
-      assert field.accepts((value,) if field.kind is tuple else value)
-
-
-def assert_explains(line: str, name: str, value: Any) -> None:
-  """The line names the field, its value and all that is allowed."""
-  field = base.FIELDS[name]
-  typed, quoted = (f"config.{name}={v}: must be " for v in (value, repr(value)))
-  assert line.startswith((typed, quoted))
-  allowed = line.split(": must be ")[1]
-  expected = [repr(c) for c in field.choices] or ends(field)
-  if field.each:
-    expected += ["a tuple", NAME_OF_KIND[base.FIELDS[field.each].kind]]
-  elif field.kind is tuple:
-    expected.append(NAME_OF_ENTRIES[field.entries])
-  elif field.kind in NAME_OF_KIND:
-    expected.append(NAME_OF_KIND[field.kind])
-  for part in expected:
-    assert part in allowed
-
-
-@pytest.mark.parametrize(("name", "value"), [*kind_cases()])
-def test_wrong_kind(refused, name, value):
-  assert_explains(refused(BASE, f"--config.{name}={value}"), name, value)
-
-
-@pytest.mark.parametrize(("name", "value"), [*file_cases()])
-def test_wrong_kind_in_file(refused, config_file, name, value):
-  path = config_file(f"  config.{name} = {value!r}\n  return config")
-  assert_explains(refused(f"--config={path}"), name, value)
-
-
-@pytest.mark.parametrize(("name", "value"), [*range_cases()])
-def test_out_of_range(refused, name, value):
-  assert_explains(refused(BASE, f"--config.{name}={value}"), name, value)
-
-
-# --- fields that contradict each other ----------------------------------------
-
-TEACHER = {"dataset": "teacher_student", "loss": "squared_error"}
-SIGNS = {"dataset": "signal_noise", "loss": "squared_error"}
-GAME = {"dataset": "breakout", "model": "actor_critic", "loss": "ppo"}
-SIM_BN = {
-  "normalization": "sim_bn",
-  "model": "two_layer",
-  "num_neurons": (3,),
-}
-# One case a rule, in the order of the rules: the wrong field and its value, the
-# other fields, and what the line says is allowed.
-CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
-  ("rho", 0.0, {}, "must be > 0 with config.optimizer='sam'"),
-  ("sparsity", 0.5, {}, "one of 'random', 'magnitude', 'snip'"),
-  ("sam_end", 0.5, {"sam_begin": 0.5}, "must be > config.sam_begin=0.5"),
-  (
-    "microbatch_size",
-    32,
-    {"sync_perturbation": True},
-    "excludes config.sync_perturbation=True",
-  ),
-  ("microbatch_size", 256, {}, "must be <= config.batch_size=128"),
-  ("ascent_steps", 2, {"perturbation": "unnormalized"}, "must be 1"),
-  (
-    "stage_starts",
-    (0.5, 0.25),
-    {"stage_lr_factors": (2.0, 1.0), "stage_rho_factors": (2.0, 1.0)},
-    "must ascend",
-  ),
-  ("stage_lr_factors", (2.0,), {}, "for each of config.stage_starts=()"),
-  (
-    "stage_rho_factors",
-    (),
-    {"stage_starts": (0.5,), "stage_lr_factors": (2.0,)},
-    "for each of config.stage_starts=(0.5,)",
-  ),
-  ("num_train_steps", 0, {}, ">= 1, or -1"),
-  ("steps_per_eval", 0, {}, ">= 1, or -1"),
-  ("warmup_steps", 0, {"lr_scheduler": "inverse_sqrt"}, "must be >= 1"),
-  (
-    "loss",
-    "cross_entropy",
-    {"dataset": "teacher_student"},
-    "must be 'squared_error' with config.dataset='teacher_student'",
-  ),
-  ("label_noise", 0.5, TEACHER, "must be 0"),
-  ("label_smoothing", 0.1, TEACHER, "must be 0"),
-  ("augment", True, TEACHER, "must be False"),
-  ("model", "vgg11", TEACHER, "must be 'mlp' or 'two_layer' with"),
-  ("num_neurons", (3, 2), {"model": "two_layer"}, "must have one entry"),
-  ("label_smoothing", 0.1, SIGNS, "must be 0"),
-  (
-    "label_smoothing",
-    0.5,
-    {"dataset": "signal_noise", "loss": "logistic"},
-    "must be < 0.5",
-  ),
-  ("first_layer_norm", 10.0, {}, "must be 0 with config.model='mlp'"),
-  ("normalization", "sim_ln", {}, "must be 'none' with config.model='mlp'"),
-  (
-    "init_from",
-    "run",
-    SIM_BN,
-    "must be '' with config.normalization='sim_bn'",
-  ),
-  (
-    "normalization",
-    "sim_bn",
-    {**SIM_BN, "dataset": "imagenet2012"},
-    "must be another with config.dataset='imagenet2012'",
-  ),
-  ("step_label_noise", 0.1, {}, "must be 0 with config.dataset='digits'"),
-  (
-    "step_label_noise",
-    0.5,
-    {"dataset": "xor", "loss": "logistic"},
-    "must be < 0.5 with config.loss='logistic'",
-  ),
-  (
-    "hidden_size",
-    100,
-    {"model": "vit"},
-    "must be a multiple of config.head_size=32, or smaller",
-  ),
-  ("weight_decay_form", "sst2_example", {}, "must be 'coupled' with"),
-  ("bucket_batches", 1, {}, "must be 0 with config.dataset='digits'"),
-  ("lazy_alpha", 1.0, {}, "must be 0 with config.loss='cross_entropy'"),
-  ("lazy_alpha", 1.0, TEACHER, "must be 0 with config.dataset="),
-  (
-    "lazy_alpha",
-    1.0,
-    {"loss": "squared_error", "model": "resnet18"},
-    "must be 0 with config.model='resnet18'",
-  ),
-  (
-    "init_from",
-    "run",
-    {"loss": "squared_error", "lazy_alpha": 1.0},
-    "must be '' with config.lazy_alpha=1.0",
-  ),
-  ("validation_fraction", 0.1, {"dataset": "imagenet2012"}, "must be 0"),
-  ("train_fraction", 0.5, {"dataset": "imagenet2012"}, "must be 1 with"),
-  (
-    "validation_fraction",
-    0.1,
-    {"dataset": "ogbg_molpcba", "model": "gcn", "loss": "binary_cross_entropy"},
-    "must be 0 with config.dataset='ogbg_molpcba'",
-  ),
-  (
-    "sharpness_num_examples",
-    0,
-    {"dataset": "imagenet2012", "sharpness_every_epochs": 1},
-    "must be >= 1",
-  ),
-  ("validation_fraction", 0.1, GAME, "must be 0 with config.dataset='breakout"),
-  (
-    "pruner",
-    "snip",
-    {**GAME, "sparsity": 0.5},
-    "must be 'random' or 'magnitude' with config.dataset='breakout'",
-  ),
-  ("sharpness_every_epochs", 1, GAME, "sharpness_report.py measures its runs"),
-  (
-    "sweep.rho",
-    (0.1, 0.2),
-    {"optimizer": "adam"},
-    "must be () with config.opt",
-  ),
-  ("sweep_mode", "vmap", {"dataset": "imagenet2012"}, "'loop' or 'auto'"),
-]
-CONTRADICTION_IDS = [f"{name}={value}" for name, value, _, _ in CONTRADICTIONS]
-
-
-def test_every_contradiction_has_its_case():
-  num_rules = len(list(base.contradictions(base.get_config())))
-  broken = []
-  for name, value, others, _ in CONTRADICTIONS:
-    config = base.get_config()
-    config.update_from_flattened_dict({name: value, **others})
-    rules = enumerate(base.contradictions(config))
-    broken.append([i for i, (wrong, _) in rules if wrong])
-  assert broken == [[i] for i in range(num_rules)]
-
-
-@pytest.mark.parametrize(
-  ("name", "value", "others", "allowed"), CONTRADICTIONS, ids=CONTRADICTION_IDS
-)
-def test_contradiction(refused, name, value, others, allowed):
-  fields = {name: value, **others}
-  line = refused(BASE, *(f"--config.{k}={v}" for k, v in fields.items()))
-  assert line.startswith(f"config.{name}={value!r}: ")
-  assert allowed in line
-
-
 # --- the command line ---------------------------------------------------------
 
 EXAMPLE = "configs/mlp_digits.py"
@@ -420,7 +44,7 @@ FLAG_CASES = {
   ),
   "unknown field, nothing close": (
     [BASE, "--config.zzz=1"],
-    "config.zzz: there is no such field; see configs/base.py",
+    "config.zzz: there is no such field; see configs/fields/",
   ),
   "field of a field": (
     [BASE, "--config.rho.x=1"],
@@ -428,7 +52,7 @@ FLAG_CASES = {
   ),
   "field without a name": (
     [BASE, "--config.=1"],
-    "config.: there is no such field; see configs/base.py",
+    "config.: there is no such field; see configs/fields/",
   ),
   "unknown field, switched off": (
     [BASE, "--noconfig.augmen"],
@@ -601,6 +225,17 @@ def test_config_file_without_get_config(refused, tmp_path):
   )
 
 
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_shows_the_flags(start, tmp_path, flag):
+  done = start(flag, cwd=tmp_path)
+  assert (done.code, done.err) == (0, "")
+  for name in ("checkpoint", "config", "data_dir", "mode", "workdir"):
+    assert f"\n  --{name}: " in done.out
+  assert "verbosity" not in done.out
+  assert len(done.out.splitlines()) < 40
+  assert max(map(len, done.out.splitlines())) <= 80
+
+
 # --- what only the data, the devices or the folders can tell ------------------
 
 
@@ -677,7 +312,7 @@ def test_init_from(refused, tmp_path):
 
 def test_init_from_other_model(refused, finished_run):
   workdir, _ = finished_run
-  before = snapshot(workdir)
+  before = entrance.snapshot(workdir)
   line = refused(
     BASE,
     "--config.num_neurons=(3,)",
@@ -688,17 +323,17 @@ def test_init_from_other_model(refused, finished_run):
     f"config.init_from={workdir}: the weights of step 1 do not fit this model"
     " (params/Dense_0/bias is (2,), not (3,))"
   )
-  assert snapshot(workdir) == before
+  assert entrance.snapshot(workdir) == before
 
 
 def test_missing_checkpoint(refused, finished_run):
   workdir, _ = finished_run
-  before = snapshot(workdir)
+  before = entrance.snapshot(workdir)
   line = refused(
     "--mode=eval", f"--workdir={workdir}", "--checkpoint=99", jax=True
   )
   assert line == f"{workdir}/checkpoints: no checkpoint '99'; there are [1]"
-  assert snapshot(workdir) == before
+  assert entrance.snapshot(workdir) == before
 
 
 def test_eval_with_the_config_of_another_run(refused, finished_run):
@@ -713,84 +348,7 @@ def test_eval_with_the_config_of_another_run(refused, finished_run):
 # --- nothing is silently ignored ----------------------------------------------
 
 
-def read_names() -> set[str]:
-  """Returns the names that the program reads from a config."""
-  names = set()
-  for path in ROOT.rglob("*.py"):
-    folders = path.relative_to(ROOT).parts[:-1]
-    # run_folder/ only names and compares runs.
-    if any(f in NOT_PROGRAM or f.startswith(".") for f in folders):
-      continue
-    for node in ast.walk(ast.parse(path.read_text())):
-      if not isinstance(node, (ast.Attribute, ast.Subscript)):
-        continue
-      owner = ast.unparse(node.value).split(".")[-1]
-      if owner not in ("c", "config", "hparams", "run"):
-        continue
-      if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-        names.add(node.attr)
-      elif isinstance(node, ast.Subscript):
-        names.add(ast.unparse(node.slice).strip("'"))
-  return names
-
-
-@pytest.fixture(scope="module")
-def names_in_program() -> set[str]:
-  return read_names()
-
-
-@pytest.mark.parametrize("name", base.FIELDS)
-def test_every_field_is_read(names_in_program, name):
-  # What is swept is read by its name in a table; see test_sweep.py.
-  read = "sweep" if base.FIELDS[name].each else name
-  assert read in names_in_program
-
-
 def test_a_field_that_is_not_read_is_reported(finished_run):
   _, done = finished_run
   lines = [x for x in done.err.splitlines() if x.startswith("warning")]
   assert lines == ["warning: config.adam_b1: not read by this run"]
-
-
-@pytest.mark.parametrize("name", base.FIELDS)
-def test_what_a_field_depends_on_exists(name):
-  bases = ("sgd", "adam", "adamw")
-  for other, values in base.FIELDS[name].read_if.items():
-    if other == "sweep":
-      continue
-    choices = bases if other == "base" else base.FIELDS[other].choices
-    if isinstance(values, tuple) and choices:
-      assert set(values) <= set(choices)
-
-
-# --- the configs and the help -------------------------------------------------
-
-
-@pytest.mark.parametrize("path", CONFIG_FILES, ids=lambda path: path.stem)
-def test_config_sets_only_what_is_read(path):
-  config = importlib.import_module(f"configs.{path.stem}").get_config()
-  base.check(config)
-  for name, field in base.FIELDS.items():
-    if config[name] != field.default:
-      assert base.is_read(name, config), name
-
-
-@pytest.mark.parametrize("path", CONFIG_FILES, ids=lambda path: path.stem)
-def test_help_shows_the_fields(start, tmp_path, path):
-  done = start(f"--config={path}", "--config.seed=7", "--help", cwd=tmp_path)
-  assert (done.code, done.err) == (0, "")
-  config = importlib.import_module(f"configs.{path.stem}").get_config()
-  for name in base.FIELDS:
-    value = 7 if name == "seed" else config[name]
-    assert f"\n  --config.{name}={value!r}\n" in done.out
-
-
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_shows_the_flags(start, tmp_path, flag):
-  done = start(flag, cwd=tmp_path)
-  assert (done.code, done.err) == (0, "")
-  for name in ("checkpoint", "config", "data_dir", "mode", "workdir"):
-    assert f"\n  --{name}: " in done.out
-  assert "verbosity" not in done.out
-  assert len(done.out.splitlines()) < 40
-  assert max(map(len, done.out.splitlines())) <= 80

@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from configs import base
 from scripts import architecture
 
 PAGES = [
@@ -105,7 +104,7 @@ def test_names_in_files(page):
 @every_page
 def test_config_fields(page):
   fields = re.findall(r"--config\.([\w.]+)", page.read_text())
-  assert {f for f in fields if not f.isupper()} <= set(base.FIELDS)
+  assert {f for f in fields if not f.isupper()} <= set(fields.FIELDS)
 
 
 def rows(page: str) -> list[list[str]]:

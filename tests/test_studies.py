@@ -12,6 +12,9 @@ import pytest
 
 from analysis import table as table_lib
 from configs import base
+from configs import kinds
+from configs import reading
+from configs import sweep
 from run_folder import files
 from sam import masks
 from studies.kit import findings
@@ -31,9 +34,9 @@ def load_cells(name, preset):
 
 def num_parameters(config):
   """Returns the size of a network, roughly that of a ResNet."""
-  if config.model in base.CONVOLUTIONAL_MODELS:
+  if config.model in kinds.CONVOLUTIONAL_MODELS:
     return 2700 * config.num_filters**2 * (config.blocks_per_stage or 2)
-  if base.is_read("hidden_size", config):
+  if reading.is_read("hidden_size", config):
     return 60 * config.hidden_size**2
   inputs, outputs = {
     "teacher_student": (100, 1),
@@ -208,7 +211,7 @@ def write_result(folder, config):
     "wall_time_seconds": 1.0,
     "device": "cpu",
   }
-  num_runs = math.prod(map(len, base.swept(config).values()))
+  num_runs = math.prod(map(len, sweep.swept(config).values()))
   (folder / files.RESULT).write_text(json.dumps({"runs": num_runs * [facts]}))
 
 
@@ -267,8 +270,8 @@ def test_cells_are_valid(name, preset):
     num_seeds = len(cell.config.sweep.seed)
     if preset == "laptop":
       generated = (
-        *base.REGRESSION_DATASETS,
-        *base.BINARY_DATASETS,
+        *kinds.REGRESSION_DATASETS,
+        *kinds.BINARY_DATASETS,
         *("hidden_markov", "lexicon", "motifs"),
       )
       assert cell.config.dataset in ("digits", *generated)

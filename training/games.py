@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from configs import base
+from configs import errors
 from models import actor_critic
 from models import vit
 
@@ -53,7 +53,7 @@ class Games:
     try:
       from ale_py import vector_env
     except ImportError as e:
-      raise base.UserError(
+      raise errors.UserError(
         f"config.dataset='breakout': needs the package ale-py ({e})"
       ) from e
     self._games = vector_env.AtariVectorEnv(

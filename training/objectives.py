@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from configs import base
+from configs import errors
 from data import dataset as dataset_lib
 import models
 from sharpness import measures
@@ -112,7 +112,7 @@ class Objectives:
     """Returns the batches of a split; those of equal splits are shared."""
     dataset = self._setup.datasets[index]
     if split not in dataset.splits:
-      raise base.UserError(
+      raise errors.UserError(
         f"split={split!r}: must be one of {', '.join(dataset.splits)}"
       )
     key = dataset.key(split), num_examples, batch_statistics
@@ -176,7 +176,7 @@ def _examples(
     rows = np.random.default_rng(0).permutation(split.num_examples)[:size]
     return {"inputs": split.inputs[rows], "targets": split.targets[rows]}
   if not num_examples:
-    raise base.UserError(
+    raise errors.UserError(
       f"num_examples=0: must be >= 1 for {dataset.name}, which is streamed"
     )
   batch = next(iter(split.eval_batches(size)))

@@ -3,7 +3,7 @@
 import ml_collections
 import optax
 
-from configs import base
+from configs import reading
 from sam import optimizer
 from sam import schedule
 
@@ -30,7 +30,7 @@ def create_optimizer(
   if config.first_layer_norm:
     layers["first"] = config.first_layer_norm
   return optimizer.create(
-    base.base_optimizer(config),
+    reading.base_optimizer(config),
     factor,
     momentum=config.momentum,
     adam_b1=config.adam_b1,

@@ -8,7 +8,10 @@ import jax
 import ml_collections
 import numpy as np
 
-from configs import base
+from configs import errors
+from configs import kinds
+from configs import reading
+from configs import sweep
 
 # The mapped axis of devices.
 AXIS = "batch"
@@ -74,7 +77,7 @@ def create(
     devices: all there are.
     streamed: whether the training set is.
   """
-  num_runs = len(base.runs(config))
+  num_runs = len(sweep.runs(config))
   # A run is also evaluated where there are fewer devices.
   size = min(devices_per_run(config, len(devices)), len(devices))
   places = [
@@ -97,7 +100,7 @@ def create(
 
 
 def is_convolutional(config: ml_collections.ConfigDict) -> bool:
-  return config.model in base.CONVOLUTIONAL_MODELS
+  return config.model in kinds.CONVOLUTIONAL_MODELS
 
 
 def steps_per_call(config: ml_collections.ConfigDict, *, streamed: bool) -> int:
@@ -111,7 +114,7 @@ def steps_per_call(config: ml_collections.ConfigDict, *, streamed: bool) -> int:
 
 def devices_per_run(config: ml_collections.ConfigDict, num_devices: int) -> int:
   """Returns over how many devices the batch of a run is spread."""
-  return config.devices_per_run or (1 if base.swept(config) else num_devices)
+  return config.devices_per_run or (1 if sweep.swept(config) else num_devices)
 
 
 def perturbation_batch(
@@ -123,7 +126,7 @@ def perturbation_batch(
     config: of a run; one of the base optimizer as if it were SAM's.
     num_devices: over which its batch is spread.
   """
-  if config.microbatch_size and base.is_read("microbatch_size", config):
+  if config.microbatch_size and reading.is_read("microbatch_size", config):
     return config.microbatch_size
   return config.batch_size // (1 if config.sync_perturbation else num_devices)
 
@@ -138,19 +141,19 @@ def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
   c = config
   spread = devices_per_run(c, num_devices)
   if spread > num_devices:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.devices_per_run={spread}: must be <= the {num_devices} of this"
       " host"
     )
   per_device, remainder = divmod(c.batch_size, spread)
   if remainder:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.batch_size={c.batch_size}: must be a multiple of the"
       f" {spread} devices"
     )
   m = c.microbatch_size if c.optimizer == "sam" else 0
   if m and per_device % m:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.microbatch_size={m}: must divide the {per_device} examples of a"
       f" device (config.batch_size={c.batch_size} over {spread})"
     )

@@ -10,7 +10,9 @@ import ml_collections
 import numpy as np
 import optax
 
-from configs import base
+from configs import errors
+from configs import sweep
+from configs.fields import optimization as fields
 from data import dataset as dataset_lib
 import models
 from sam import schedule as schedule_lib
@@ -99,7 +101,7 @@ def create(
   """Builds what training needs.
 
   Args:
-    config: every field of configs/base.py.
+    config: with every field of configs/fields/.
     datasets: from `data.load`, or of a sweep, from `data.load_runs`.
 
   Raises:
@@ -120,10 +122,11 @@ def create(
   model = models.create(c, dataset)
   steps_per_epoch = num_train // c.batch_size
   num_steps = optimization.num_train_steps(c, steps_per_epoch)
-  if num_steps > base.MAX_STEPS:
-    raise base.ConfigError(
-      f"config.num_epochs={c.num_epochs}: must be <="
-      f" {base.MAX_STEPS // steps_per_epoch}, since steps are counted in int32"
+  if num_steps > fields.MAX_STEPS:
+    most = fields.MAX_STEPS // steps_per_epoch
+    raise errors.ConfigError(
+      f"config.num_epochs={c.num_epochs}: must be <= {most}, since steps are"
+      " counted in int32"
     )
   schedule = optimization.create_schedule(c, steps_per_epoch)
   setup = Setup(
@@ -135,12 +138,12 @@ def create(
     schedule=schedule,
     rho_schedule=optimization.create_rho_schedule(c, steps_per_epoch),
     optimizer=optimization.create_optimizer(c, schedule),
-    runs=tuple(base.runs(c)),
+    runs=tuple(sweep.runs(c)),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
   )
   if c.optimizer == "sam" and not setup.sam_steps:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.sam_end={c.sam_end}: leaves no step to SAM after"
       f" config.sam_begin={c.sam_begin} in {num_steps} steps"
     )
@@ -151,23 +154,23 @@ def _check(c: ml_collections.ConfigDict, dataset: dataset_lib.Dataset) -> None:
   """Raises `ConfigError` if the config does not fit the data, or JAX."""
   num_train = dataset.splits["train"].num_examples
   if c.validation_fraction and "validation" not in dataset.splits:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.validation_fraction={c.validation_fraction}: must be 0, or hold"
       f" out at least one of the {num_train} training examples of {c.dataset}"
     )
   if c.batch_size > num_train:
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.batch_size={c.batch_size}: must be <= the {num_train} training"
       f" examples of {c.dataset}"
     )
   sides = dataset.input_shape[:2]
   if c.model == "vit" and any(side % c.patch_size for side in sides):
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.patch_size={c.patch_size}: must divide the sides of the"
       f" {sides[0]}x{sides[1]} images of {c.dataset}"
     )
   if (c.dtype == "float64") != (jnp.result_type(float) == jnp.float64):
-    raise base.ConfigError(
+    raise errors.ConfigError(
       f"config.dtype={c.dtype!r}: 'float64', and no other, needs JAX's"
       " jax_enable_x64, which main.py sets"
     )

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import jax
 
-from configs import base
+from configs import kinds
 from data import dataset as dataset_lib
 from training import rollouts
 from training.setup import Setup
@@ -43,7 +43,7 @@ class Source(Protocol):
 
 def create(setup: Setup) -> dict[int, Source]:
   """Returns the source of each run whose examples change, by its index."""
-  if setup.config.dataset not in base.GAMES:
+  if setup.config.dataset not in kinds.GAMES:
     return {}
   policy = rollouts.create_policy(setup)
   return {i: rollouts.Player(setup, i, policy) for i in range(len(setup.runs))}

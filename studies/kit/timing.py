@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import tqdm
 
-from configs import base
+from configs import kinds
+from configs import sweep
 from data import Dataset
 from studies.kit import cells
 from training import setup as setup_lib
@@ -24,17 +25,17 @@ from training import state
 # step, and this much for its records and TensorBoard; a cell needs this much to
 # compile for each device; small images, sequences and graphs reach this
 # fraction of the speed of matrix products.
-STEP_SECONDS = {"lstm": 3e-3, **dict.fromkeys(base.GRAPH_MODELS, 1.5e-3)}
+STEP_SECONDS = {"lstm": 3e-3, **dict.fromkeys(kinds.GRAPH_MODELS, 1.5e-3)}
 OTHER_STEP_SECONDS = 2e-5
 RUN_SECONDS = 0.02
 COMPILE_SECONDS = {
-  **dict.fromkeys(base.CONVOLUTIONAL_MODELS, 15.0),
-  **dict.fromkeys((*base.TEXT_MODELS, "vit"), 10.0),
-  **dict.fromkeys(base.GRAPH_MODELS, 4.0),
+  **dict.fromkeys(kinds.CONVOLUTIONAL_MODELS, 15.0),
+  **dict.fromkeys((*kinds.TEXT_MODELS, "vit"), 10.0),
+  **dict.fromkeys(kinds.GRAPH_MODELS, 4.0),
 }
 OTHER_COMPILE_SECONDS = 2.0
 RELATIVE_SPEED = dict.fromkeys(
-  (*base.IMAGE_MODELS, "transformer", *base.GRAPH_MODELS), 0.35
+  (*kinds.IMAGE_MODELS, "transformer", *kinds.GRAPH_MODELS), 0.35
 )
 
 
@@ -55,7 +56,7 @@ def _flops_per_second() -> float:
 
 def estimate(cell: cells.Cell, dataset: Dataset) -> float:
   """Returns the estimated seconds of a cell, from the data set of any run."""
-  runs = base.runs(cell.config)
+  runs = sweep.runs(cell.config)
   setup = setup_lib.create(cell.config, (dataset,) * len(runs))
   c = setup.config
   raw = jnp.zeros((c.batch_size, *setup.dataset.input_shape))

@@ -11,6 +11,7 @@ import pytest
 
 from analysis import restored
 from configs import base
+from configs import errors
 from data import load_runs
 from data.dataset import StreamSplit
 from run_folder import files
@@ -128,7 +129,7 @@ def test_some_examples():
   assert len(whole.batches) == 3
   parts = list(whole.microbatches(1000))
   assert [part.num_examples for part in parts] == [1000]
-  with pytest.raises(base.UserError, match="split='validation': must be one"):
+  with pytest.raises(errors.UserError, match="split='validation': must be one"):
     objectives.create(0, weights, split="validation")
 
 
@@ -148,7 +149,7 @@ def test_streamed_data_needs_a_number_of_examples():
   setup = setup_lib.create(c, dataset)
   weights = state_lib.create_states(setup)[0].weights
   objectives = objectives_lib.Objectives(setup)
-  with pytest.raises(base.UserError, match="num_examples=0: must be >= 1"):
+  with pytest.raises(errors.UserError, match="num_examples=0: must be >= 1"):
     objectives.create(0, weights)
   assert objectives.create(0, weights, num_examples=5).num_examples == 5
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
+from configs import errors
 import data
 from data import dataset as dataset_lib
 from data import graphs as graphs_lib
@@ -62,7 +62,7 @@ def test_rows_by_hand():
   ],
 )
 def test_a_graph_over_the_budget_is_an_error(fields, message):
-  with pytest.raises(base.ConfigError) as e:
+  with pytest.raises(errors.ConfigError) as e:
     graphs_lib.create(_config(**fields), GRAPHS)
   assert str(e.value).startswith(message)
   assert "graph 1 of the train split of motifs" in str(e.value)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
+from configs import kinds
 import data
 from data import dataset as dataset_lib
 from data import hidden_markov
@@ -25,7 +25,7 @@ TAGS = {
 
 
 def _config(dataset, **fields):
-  model = "transformer" if dataset in base.TAGGED_DATASETS else "lstm"
+  model = "transformer" if dataset in kinds.TAGGED_DATASETS else "lstm"
   return helpers.config(dataset=dataset, model=model, **fields)
 
 
@@ -119,7 +119,7 @@ def test_hidden_markov_sentences_need_their_neighbours():
   alone = counts.argmax(1)[test.inputs] == test.targets
   errors = 1 - alone[is_word].mean()
   assert 0.05 < 1 - loaded.best_accuracy < errors / 2
-  lengths = (train.inputs != base.PADDING).sum(1)
+  lengths = (train.inputs != text.PADDING).sum(1)
   assert loaded.labels_per_example == pytest.approx(lengths.mean())
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
+from configs import errors
 from data import tfds_graphs
 from tests import helpers
 from tests import tfds_fixtures
@@ -53,5 +53,5 @@ def test_molecules_come_back_as_written(data_dir):
 
 
 def test_a_molecule_over_the_budget_is_an_error(data_dir):
-  with pytest.raises(base.ConfigError, match="max_nodes=4: must be 0"):
+  with pytest.raises(errors.ConfigError, match="max_nodes=4: must be 0"):
     tfds_graphs.load(_config(max_nodes=4), data_dir)

@@ -22,6 +22,7 @@ class Task:
   def __init__(self, num_outputs):
     self.num_outputs = num_outputs
     self.vocabulary_size = None
+    self.padding = None
 
 
 def _model(num_outputs=NUM_TASKS, **fields):

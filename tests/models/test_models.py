@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
+from configs import kinds
 from configs import ppo_breakout
 from data import breakout
 import models
@@ -70,6 +70,7 @@ class Task:
   def __init__(self, num_outputs, vocabulary_size=None):
     self.num_outputs = num_outputs
     self.vocabulary_size = vocabulary_size
+    self.padding = vocabulary_size and 0
 
 
 def _variables(c, num_outputs, shape, vocabulary_size=None):
@@ -328,7 +329,7 @@ def test_dtypes(model, dtype):
     num_neurons=(8,),
     trained_layers="first",
   )
-  is_text = model in base.TEXT_MODELS
+  is_text = model in kinds.TEXT_MODELS
   shape, vocabulary_size = ((8,), 5) if is_text else ((8, 8, 1), None)
   with jax.enable_x64(dtype == "float64"):
     variables = _variables(c, 3, shape, vocabulary_size)
@@ -343,7 +344,7 @@ def test_dtypes(model, dtype):
     jaxpr = str(
       jax.make_jaxpr(lambda v: net.apply(v, inputs, train=False))(variables)
     )
-    convolutional = model in base.CONVOLUTIONAL_MODELS
+    convolutional = model in kinds.CONVOLUTIONAL_MODELS
     product = "conv_general_dilated" if convolutional else "dot_general"
     short = {"float32": "f32", "bfloat16": "bf16", "float64": "f64"}[dtype]
     lines = [line for line in jaxpr.splitlines() if f"= {product}" in line]

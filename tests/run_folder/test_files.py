@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from configs import base
+from configs import fields as fields_lib
+from configs import reading
 from run_folder import files
 from run_folder import scoring
 from tests import helpers
@@ -26,7 +27,7 @@ def _open(path, num_devices=1, **fields):
 
 def _changed(name, value):
   """Returns another value that the field accepts."""
-  field = base.FIELDS[name]
+  field = fields_lib.FIELDS[name]
   if field.choices:
     return next(c for c in field.choices if c != value)
   if field.kind is bool:
@@ -61,7 +62,7 @@ def test_whose_folder_it_is(tmp_path, fields):
   """A cadence field may change; any other that is read may not."""
   config = helpers.config(**fields)
   _open(tmp_path, **fields).close()
-  for name, field in base.FIELDS.items():
+  for name, field in fields_lib.FIELDS.items():
     # What follows from the devices is compared; for sweeps, see test_sweep.py.
     if field.each or name == "devices_per_run":
       continue
@@ -69,7 +70,7 @@ def test_whose_folder_it_is(tmp_path, fields):
     new = _changed(name, old)
     other = config.copy_and_resolve_references()
     other[name] = new
-    if field.cadence or not base.is_read(name, config):
+    if field.cadence or not reading.is_read(name, config):
       assert files.read_result(str(tmp_path), other, 1) is None, name
       folder = files.RunFolder(str(tmp_path), other, 1)
       folder.close()

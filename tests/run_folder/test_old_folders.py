@@ -16,7 +16,7 @@ import pytest
 
 from analysis import restored
 from analysis import table
-from configs import base
+from configs import sweep
 import data
 from run_folder import files
 import train
@@ -119,6 +119,6 @@ def test_measures_of_a_study_belong_to_its_runs(folders):
 def test_data_are_those_of_the_config(folders):
   """Of the sweep, whose runs differ in their labels."""
   config = files.load_config(str(folders / "sweep"))
-  datasets = data.load_runs(base.runs(config))
+  datasets = data.load_runs(sweep.runs(config))
   assert len({dataset.key("train") for dataset in datasets}) == 3
   assert len({dataset.examples for dataset in datasets}) == 1

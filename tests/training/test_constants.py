@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
+from configs import sweep
 import data
 from run_folder import files
 from tests import helpers
@@ -52,7 +52,7 @@ def test_sam_steps_leave_constants(num_devices):
 def test_every_run_of_a_sweep_has_its_own(mode):
   c = helpers.config(**FIELDS, sweep_mode=mode)
   c.sweep.seed, c.sweep.rho = (0, 1, 2), (0.0, 0.1)
-  setup = setup_lib.create(c, data.load_runs(base.runs(c)))
+  setup = setup_lib.create(c, data.load_runs(sweep.runs(c)))
   trainer = trainer_lib.Trainer(setup, jax.devices())
   before = jax.device_get(
     [trainer.state(i).replace(rng=None) for i in range(6)]
@@ -129,7 +129,7 @@ def test_every_run_normalizes_by_its_own_training_set():
     normalization="sim_bn",
   )
   c.sweep.seed = (0, 1)
-  datasets = data.load_runs(base.runs(c))
+  datasets = data.load_runs(sweep.runs(c))
   trainer = trainer_lib.Trainer(setup_lib.create(c, datasets), jax.devices())
   while trainer.step < 5:
     trainer.call(5 - trainer.step)

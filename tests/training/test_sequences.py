@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from data import dataset as dataset_lib
 from data import text
 import models
@@ -66,7 +65,7 @@ def _padded(split, length):
     return np.pad(x, more, constant_values=value)
 
   return dataset_lib.ArraySplit(
-    pad(split.inputs, base.PADDING), pad(split.targets, dataset_lib.NO_LABEL)
+    pad(split.inputs, text.PADDING), pad(split.targets, dataset_lib.NO_LABEL)
   )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs import base
+from configs import sweep as sweep_lib
 import data
 from run_folder import files
 from run_folder import log
@@ -42,7 +43,7 @@ def _config(sweep, **fields):
 
 
 def _trainer(c, num_devices=2):
-  setup = setup_lib.create(c, data.load_runs(base.runs(c)))
+  setup = setup_lib.create(c, data.load_runs(sweep_lib.runs(c)))
   return trainer_lib.Trainer(setup, jax.devices()[:num_devices])
 
 
@@ -58,7 +59,7 @@ def _states(trainer):
 
 def _runs_alone(c):
   """Returns the configs of the runs of a sweep; rho = 0 is plain SGD."""
-  for run in base.runs(c):
+  for run in sweep_lib.runs(c):
     fields = {k: v for k, v in run.items() if k != "sweep"}
     if not run.rho:
       fields["optimizer"] = "sgd"
@@ -115,10 +116,10 @@ def test_every_field_that_can_be_swept():
     "weight_decay": (0.01,),
     "rho": (0.2, 0.0),
   }
-  assert set(sweep) == set(base.SWEPT)
+  assert set(sweep) == set(sweep_lib.SWEPT)
   with jax.enable_x64():
     c = _config(sweep, **MLP, pruner="snip", dtype="float64")
-    assert len(base.runs(c)) == 2**4
+    assert len(sweep_lib.runs(c)) == 2**4
     together = _take(_trainer(c), 8)
     c.sweep_mode = "loop"
     assert _largest_gap(together, _take(_trainer(c), 8)) < 1e-12

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from configs import base
+from configs import sweep
 import data
 from data import hidden_markov
 from data import motifs
@@ -45,7 +45,7 @@ def _config(**fields):
 
 
 def _trainer(c):
-  datasets = data.load_runs(base.runs(c))
+  datasets = data.load_runs(sweep.runs(c))
   setup = setup_lib.create(c, datasets)
   return trainer_lib.Trainer(setup, jax.devices()[:1])
 

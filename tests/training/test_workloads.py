@@ -15,7 +15,9 @@ CONFIGS = {
   path.stem
   for path in pathlib.Path("configs").glob("*.py")
   # Of games, see test_ppo.py.
-  if path.stem not in ("__init__", "base") and not path.stem.startswith("ppo_")
+  if "def get_config" in path.read_text()
+  and path.stem != "base"
+  and not path.stem.startswith("ppo_")
 }
 # Evaluates a number of examples that is not a multiple of the batch.
 SMALL = {

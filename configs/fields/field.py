@@ -1,0 +1,125 @@
+"""One config field, and what it accepts."""
+
+from collections.abc import Container, Mapping
+import dataclasses
+import math
+from typing import Any
+
+
+class Positive:
+  """The numbers above 0."""
+
+  def __contains__(self, value: object) -> bool:
+    return isinstance(value, (int, float)) and value > 0
+
+
+class NotEmpty:
+  """The tuples with entries."""
+
+  def __contains__(self, value: object) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) > 0
+
+
+# Of the entries of tuples.
+_PLURAL = {int: "integers", float: "finite numbers"}
+_EXAMPLE = {int: ', such as "(300,100)"', float: ', such as "(0.25,0.5)"'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+  """One config field.
+
+  Attributes:
+    default: value in `get_config()`; its type is the type of the field.
+    doc: meaning and unit.
+    choices: the allowed values, if they can be listed.
+    minimum: smallest allowed value (of each entry, for a tuple).
+    maximum: largest allowed value.
+    above: the value must be larger than this (an open lower end).
+    below: the value must be smaller than this (an open upper end).
+    read_if: field -> values: the field is read only if each of these fields
+      has one of these values; 'base' is what updates the weights, 'sweep'
+      whether there is one. A field that is not read does not enter the name of
+      a run, and setting it by flag prints a warning.
+    cadence: whether the field leaves the trajectory of the run as it is. Such
+      a field may differ when a run is resumed.
+    each: the field of which this one, a tuple, lists different values.
+    entries: kind of the entries of a tuple, int or float.
+  """
+
+  default: Any
+  doc: str
+  choices: tuple[str, ...] = ()
+  minimum: float | None = None
+  maximum: float | None = None
+  above: float | None = None
+  below: float | None = None
+  read_if: Mapping[str, Container[Any]] = dataclasses.field(
+    default_factory=dict
+  )
+  cadence: bool = False
+  each: "Field | None" = None
+  entries: type = int
+
+  @property
+  def kind(self) -> type:
+    return type(self.default)
+
+  def allowed(self) -> str:
+    """Returns what the field accepts, in words."""
+    if self.each:
+      return f"a tuple of different values, each {self.each.allowed()}"
+    if self.choices:
+      return "one of " + ", ".join(repr(c) for c in self.choices)
+    noun = {
+      int: "an integer",
+      float: "a finite number",
+      bool: "True or False",
+      str: "a text",
+      tuple: f"a tuple of {_PLURAL[self.entries]}",
+    }[self.kind]
+    ends = [
+      (self.minimum, ">="),
+      (self.above, ">"),
+      (self.maximum, "<="),
+      (self.below, "<"),
+    ]
+    bounds = [f"{sign} {end:.10g}" for end, sign in ends if end is not None]
+    example = _EXAMPLE[self.entries] if self.kind is tuple else ""
+    return f"{noun} {' and '.join(bounds)}".strip() + example
+
+  def accepts(self, value: Any) -> bool:
+    """Whether `value` has the right type and lies in the allowed range."""
+    if self.each:
+      return (
+        isinstance(value, (tuple, list))
+        and all(self.each.accepts(v) for v in value)
+        and len(set(value)) == len(value)
+      )
+    if self.kind is tuple:
+      return isinstance(value, (tuple, list)) and all(
+        self._is_number(v, self.entries) for v in value
+      )
+    if self.kind in (int, float):
+      return self._is_number(value, self.kind)
+    if self.choices:
+      return value in self.choices
+    return isinstance(value, self.kind)
+
+  def _is_number(self, value: Any, kind: type) -> bool:
+    is_float = kind is float and isinstance(value, float)
+    if not (_is_int(value) or is_float):
+      return False
+    return math.isfinite(value) and self._in_range(value)
+
+  def _in_range(self, value: float) -> bool:
+    return not (
+      (self.minimum is not None and value < self.minimum)
+      or (self.maximum is not None and value > self.maximum)
+      or (self.above is not None and value <= self.above)
+      or (self.below is not None and value >= self.below)
+    )
+
+
+def _is_int(value: Any) -> bool:
+  return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,41 @@
+"""The data sets and models that a config can name, by their kinds."""
+
+IMAGE_DATASETS = (
+  "digits",
+  "mnist",
+  "fashion_mnist",
+  "cifar10",
+  "cifar100",
+  "svhn_cropped",
+  "imagenet2012",
+)
+REGRESSION_DATASETS = (
+  "teacher_student",
+  "regression_1d",
+  "matrix_factorization",
+  "trigonometric",
+  "ball",
+)
+# Two classes, told by the sign of one output; generated.
+BINARY_DATASETS = ("signal_noise", "xor")
+# Generated, with as many inputs and examples as the config says.
+SIZED_DATASETS = (*BINARY_DATASETS, "ball")
+# Sentences whose every word has a tag, and those that have a class.
+TAGGED_DATASETS = ("hidden_markov", "grc_perseus")
+SENTENCE_DATASETS = ("lexicon", "sst2")
+TEXT_DATASETS = TAGGED_DATASETS + SENTENCE_DATASETS
+# Graphs with a label for each of several binary tasks.
+GRAPH_DATASETS = ("motifs", "ogbg_molpcba")
+# Played, not read: what is learned from is made by what learns.
+GAMES = ("breakout",)
+# Their examples are of several sizes, and padded.
+PADDED_DATASETS = TEXT_DATASETS + GRAPH_DATASETS
+STREAMED_DATASETS = ("imagenet2012",)
+RESNETS = ("resnet18", "resnet50")
+# On CPU, XLA runs them slowly in loops and under vmap.
+CONVOLUTIONAL_MODELS = (*RESNETS, "vgg11", "actor_critic")
+IMAGE_MODELS = (*RESNETS, "vgg11", "vit")
+ATTENTION_MODELS = ("vit", "transformer")
+TEXT_MODELS = ("transformer", "lstm")
+GRAPH_MODELS = ("gcn",)
+GAME_MODELS = ("actor_critic",)
