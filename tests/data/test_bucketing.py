@@ -10,6 +10,7 @@ from data import dataset as dataset_lib
 from data import graphs
 from data import pipeline
 from data import text
+from training import run_axis
 
 BATCH, WINDOW, STEPS = 4, 3, 8  # The last window has two batches.
 # (nodes, edges) of 35 graphs, three of which are dropped in an epoch.
@@ -81,7 +82,7 @@ def test_the_shuffle_is_that_of_the_epoch():
 
 def test_stretches_fit_the_batches_of_all_runs():
   feeds = [_feed(0), _feed(1)]
-  together = pipeline.StackedFeed([feeds[0], feeds[1], feeds[0]])
+  together = run_axis.StackedFeed([feeds[0], feeds[1], feeds[0]])
   at, sizes = 5, []
   for first, count, size in pipeline.stretches(together, 5, 9):
     assert first == at

@@ -401,7 +401,7 @@ def test_imagenet_label_noise_follows_the_example(streams, records):
     assert (num_examples, num_classes) == (NUM_STREAMED, 1000)
     return 990 + np.arange(num_examples)
 
-  noisy = dataset.with_noisy_labels(streams, offsets_of).splits
+  noisy = dataset.with_noisy_labels(streams, offsets_of, "noise").splits
   noisy_label = {
     label: (label + 990 + i) % 1000
     for i, (_, label) in enumerate(records["train"])
