@@ -154,8 +154,8 @@ def generalizing_bias(num_inputs: int, r: float | None = None) -> PyTree:
 def memorizing_bias(inputs: np.ndarray, targets: np.ndarray) -> PyTree:
   """Returns a neuron for each example, off at all others (Theorem 4.1).
 
-  Its trace is `minimum_with_bias`. On the cube it is 0 everywhere else, so its
-  0-1 error is 1 - n / 2^d (Proposition 4.1).
+  Its trace is `minimum_with_bias`. On the cube the network is 0 at all points
+  that are no example, so its 0-1 error is 1 - n / 2^d (Proposition 4.1).
 
   Args:
     inputs: different points on a sphere, so that x_i / ||x_i|| tells x_i from
@@ -210,12 +210,17 @@ def generalizing_sim_bn(inputs: np.ndarray, size: float) -> PyTree:
 def _one_neuron_each(
   inputs: np.ndarray, height: np.ndarray, readout: np.ndarray
 ) -> PyTree:
-  """Returns a network whose i-th neuron is `height` at x_i, 0 at the others."""
+  """Returns a network whose i-th neuron is `height` at x_i, 0 at the others.
+
+  On the cube it is 0 at all other points, examples or not.
+  """
   units = inputs / np.linalg.norm(inputs, axis=1, keepdims=True)
   along = units @ inputs.T  # Of each neuron, at each example.
   own = np.diag(along).copy()
   np.fill_diagonal(along, -np.inf)
-  # Half-way to the nearest other example.
-  margin = (own - along.max(1)) / 2
+  # Half-way to the nearest other example, or to the nearest point of the cube,
+  # which is nearer by 2 / ||x_i|| than x_i itself.
+  norms = np.linalg.norm(inputs, axis=1)
+  margin = np.minimum((own - along.max(1)) / 2, 1 / norms)
   scale = height / margin
   return _tree(scale[:, None] * units, scale * (margin - own), readout)

@@ -111,6 +111,20 @@ def test_flattest_networks(name):
     assert dense == pytest.approx(float(exact), rel=1e-9)
 
 
+@pytest.mark.parametrize(("d", "n"), [(10, 30), (8, 20)])
+@pytest.mark.parametrize("name", ["bias_memorizing", "sim_ln_memorizing"])
+def test_memorizing_networks_are_off_at_all_other_points(name, d, n):
+  """So few examples that the nearest one is not a neighbour on the cube."""
+  normalization, create, _, _ = CASES[name]
+  with jax.enable_x64():
+    x, y = sample(d, n)
+    params = create(x, y)
+    predict = network(params, normalization)
+    outputs = np.asarray(predict(params, cube(d)))[:, 0]
+    assert np.count_nonzero(outputs) == n
+    np.testing.assert_allclose(np.asarray(predict(params, x))[:, 0], y)
+
+
 def test_minima_are_those_of_the_formulae():
   x, y = sample(30, 100)
   assert flattest.minimum_without_bias(x, y) == pytest.approx(21.908902)
