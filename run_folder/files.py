@@ -24,14 +24,22 @@ from configs import reading
 from configs import sweep
 
 CONFIG = "config.json"
-
 METRICS = "metrics.jsonl"
-
 RESULT = "result.json"
 
 Record = dict[str, Any]
-
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+# What reading a file of another shape raises.
+_WRONG_SHAPE = (
+  OSError,
+  ValueError,
+  KeyError,
+  TypeError,
+  AttributeError,
+  errors.ConfigError,
+)
 
 
 class RunError(errors.UserError):
@@ -63,16 +71,27 @@ def to_json(config: ml_collections.ConfigDict) -> Record:
 def load_config(workdir: str) -> ml_collections.ConfigDict:
   """Returns the config of a run folder.
 
+  A field that it lacks, since it is newer than the folder, has its default.
+
   Raises:
-    RunError: it is not a run folder.
+    RunError: it is not a run folder, or has a field that there is no more.
   """
-  path = pathlib.Path(workdir, CONFIG)
   try:
-    values = json.loads(path.read_text())["config"]
-    config = base.get_config()
-    config.update(_tuples(values))
-  except (OSError, ValueError, KeyError, TypeError, errors.ConfigError) as e:
+    return _read_config(pathlib.Path(workdir))
+  except _WRONG_SHAPE as e:
     raise RunError(f"{workdir}: not a run folder ({CONFIG}: {e})") from e
+
+
+def _read_config(path: pathlib.Path) -> ml_collections.ConfigDict:
+  values = json.loads((path / CONFIG).read_text())["config"]
+  config = base.get_config()
+  for name in values.keys() - config.keys():
+    raise RunError(
+      f"{path}: {CONFIG} has a field {name!r}, which this version does not"
+      f" know; use the version that wrote it (its commit is in {RESULT}), or"
+      " train anew in another --workdir"
+    )
+  config.update(_tuples(values))
   return config
 
 
@@ -102,8 +121,11 @@ def finite(value: Any) -> Any:
 def num_devices(workdir: str | pathlib.Path) -> int:
   """Returns over how many devices a batch of a run folder is spread."""
   with _usable(str(workdir)):
-    text = pathlib.Path(workdir, CONFIG).read_text()
-    return json.loads(text)["identity"]["num_devices"]
+    return _num_devices(pathlib.Path(workdir))
+
+
+def _num_devices(path: pathlib.Path) -> int:
+  return json.loads((path / CONFIG).read_text())["identity"]["num_devices"]
 
 
 def write_json(path: pathlib.Path, record: Mapping[str, Any]) -> None:
@@ -191,7 +213,7 @@ def _lock(path: pathlib.Path) -> IO[str]:
 def _usable(workdir: str) -> Iterator[None]:
   try:
     yield
-  except (OSError, ValueError, KeyError) as e:
+  except _WRONG_SHAPE as e:
     raise RunError(
       f"workdir {workdir}: cannot be used ({type(e).__name__}: {e})"
     ) from e
@@ -203,8 +225,9 @@ def _check_identity(
   """Returns the identity of the run, which the folder must not contradict."""
   mine = identity(config) | {"num_devices": num_devices}
   if (path / CONFIG).exists():
-    theirs = json.loads((path / CONFIG).read_text())["identity"]
-    check_same(path, theirs, mine)
+    # Not what was written as the identity then, when there were other fields.
+    theirs = identity(_read_config(path))
+    check_same(path, theirs | {"num_devices": _num_devices(path)}, mine)
   return mine
 
 

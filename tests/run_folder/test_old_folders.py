@@ -8,6 +8,7 @@ Numbers are compared loosely, since other processors round otherwise.
 
 import json
 import pathlib
+import shutil
 import tarfile
 
 import numpy as np
@@ -95,6 +96,37 @@ def test_stopped_folders_go_on(folders, kind, capfd):
     for name in ("test_loss", "train_loss", "test_accuracy"):
       want = whole["final"][name]
       assert result["final"][name] == pytest.approx(want, rel=1e-3), name
+
+
+def _edit_config(folder, edit):
+  path = folder / "config.json"
+  record = json.loads(path.read_text())
+  edit(record["config"])
+  path.write_text(json.dumps(record))
+
+
+def test_a_field_that_came_later_has_its_default(folders, tmp_path):
+  """As if an older version had no momentum and no ascent steps."""
+  shutil.copytree(folders / "run", folder := tmp_path / "run")
+  config = _config(folder)
+  result = json.loads((folder / "result.json").read_text())
+  for name in ("momentum", "ascent_steps"):
+    _edit_config(folder, lambda record, name=name: record.pop(name))
+  assert train.train_and_evaluate(config, str(folder)) == result
+  config.ascent_steps = 2
+  with pytest.raises(files.RunError, match="holds a run with ascent_steps=1"):
+    train.train_and_evaluate(config, str(folder))
+
+
+def test_a_field_that_is_gone_is_named(folders, tmp_path):
+  shutil.copytree(folders / "run", folder := tmp_path / "run")
+  config = _config(folder)
+  _edit_config(folder, lambda record: record.update(warm_restarts=3))
+  message = "has a field 'warm_restarts', which this version does not know"
+  with pytest.raises(files.RunError, match=message):
+    train.train_and_evaluate(config, str(folder))
+  with pytest.raises(files.RunError, match=message):
+    train.evaluate(str(folder))
 
 
 def test_all_are_one_table(folders):
