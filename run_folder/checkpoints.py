@@ -25,6 +25,7 @@ PyTree = Any
 Items = dict[str, PyTree]
 ITEM_NAMES = ("weights", "training", "mask")
 SUMS = "SHA256SUMS"
+_DAMAGED = ".damaged"
 
 
 class CheckpointError(errors.UserError):
@@ -38,13 +39,28 @@ class Checkpoints:
   """
 
   def __init__(self, workdir: str | pathlib.Path):
-    """Opens the folder; damaged checkpoints are renamed, with a warning."""
+    """Opens the folder.
+
+    What a killed process had not saved whole is removed; a damaged checkpoint
+    is renamed, with a warning, in the place of the one before.
+
+    Raises:
+      CheckpointError: the folder cannot be used.
+    """
     self._directory = _directory(workdir)
-    for step in _steps(self._directory):
-      damage = _damage(self._directory / str(step))
-      if damage:
-        _set_aside(self._directory / str(step), damage)
-    self._manager = _manager(self._directory, cleanup_tmp_directories=True)
+    try:
+      self._directory.mkdir(parents=True, exist_ok=True)
+      for step in _steps(self._directory):
+        path = self._directory / str(step)
+        if not (path / SUMS).exists():
+          shutil.rmtree(path)
+        elif damage := _damage(path):
+          _set_aside(path, damage)
+      self._manager = _manager(self._directory, cleanup_tmp_directories=True)
+    except OSError as e:
+      raise CheckpointError(
+        f"{self._directory}: cannot be used ({_first_line(e)})"
+      ) from e
     self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
     self._saving: concurrent.futures.Future[None] | None = None
 
@@ -67,7 +83,10 @@ class Checkpoints:
   def _write(self, step: int, items: Items, score: float | None) -> None:
     args = {k: ocp.args.StandardSave(v) for k, v in items.items()}
     self._manager.save(
-      step, args=ocp.args.Composite(**args), metrics={"score": score}
+      step,
+      args=ocp.args.Composite(**args),
+      # The step is in the name, too, which a person can change.
+      metrics={"score": score, "step": step},
     )
     _write_sums(self._directory / str(step))
 
@@ -80,7 +99,12 @@ class Checkpoints:
     Raises:
       CheckpointError: the checkpoint has other items, as of another program.
     """
-    step = self._manager.latest_step()
+    while (step := self._manager.latest_step()) is not None:
+      saved = _saved_step(self._manager, step)
+      if saved == step:
+        break
+      _set_aside(self._directory / str(step), f"it is that of step {saved}")
+      self._manager.reload()
     if step is None:
       return None
     try:
@@ -146,6 +170,10 @@ def restore(
   ) as manager:
     step = _find(manager, steps, which)
     _check_whole(directory, step)
+    if (saved := _saved_step(manager, step)) != step:
+      raise CheckpointError(
+        f"{directory}: checkpoint {step} is that of step {saved}"
+      )
     for name, tree in like.items():
       misfit = _misfit(directory / str(step) / name, tree)
       if misfit:
@@ -203,6 +231,14 @@ def _score(metrics: dict[str, float | None]) -> float:
   return -math.inf if score is None else score
 
 
+def _saved_step(manager: ocp.CheckpointManager, step: int) -> int:
+  """Returns the step at which a checkpoint was saved, whatever its name is.
+
+  Those of version 0.1 do not state it.
+  """
+  return manager.metrics(step).get("step", step)
+
+
 def _manager(directory: pathlib.Path, **options: bool) -> ocp.CheckpointManager:
   policies = ocp.checkpoint_managers
   kept = policies.AnyPreservationPolicy(
@@ -230,10 +266,16 @@ def _directory(workdir: str | pathlib.Path) -> pathlib.Path:
 
 
 def _steps(directory: pathlib.Path) -> list[int]:
-  """Returns the steps that were saved, in order."""
+  """Returns the steps that were saved, in order.
+
+  Other names are not those of checkpoints: '0027', or digits of other scripts.
+  """
   if not directory.is_dir():
     return []
-  return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal())
+  numbers = (p for p in directory.iterdir() if p.name.isdecimal())
+  return sorted(
+    int(p.name) for p in numbers if str(int(p.name)) == p.name and p.is_dir()
+  )
 
 
 def _restore(manager: ocp.CheckpointManager, step: int, like: Items) -> Items:
@@ -288,8 +330,12 @@ def _check_whole(directory: pathlib.Path, step: int) -> None:
 
 
 def _set_aside(path: pathlib.Path, damage: str) -> None:
-  aside = path.with_name(f"{path.name}.damaged")
-  shutil.rmtree(aside, ignore_errors=True)
+  for before in path.parent.glob(f"*{_DAMAGED}"):
+    if before.is_dir() and not before.is_symlink():
+      shutil.rmtree(before)
+    else:
+      before.unlink()
+  aside = path.with_name(f"{path.name}{_DAMAGED}")
   path.rename(aside)
   print(
     f"warning: checkpoint {path.name} is damaged ({damage}) and is renamed to"

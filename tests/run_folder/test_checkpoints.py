@@ -154,6 +154,8 @@ def test_falls_back_from_any_damage(tmp_path, damage, capfd):
   newest = tmp_path / "checkpoints" / "2"
   aside = tmp_path / "checkpoints" / "2.damaged"
   names = sorted(_files(newest))
+  if damage is os.unlink:  # That would be one which is not finished.
+    names.remove(checkpoints.SUMS)
   # Every kind of file; of Orbax's data files, one is enough.
   data = [n for n in names if "/d/" in n]
   for name in [*(n for n in names if n not in data), data[0], data[-1]]:
@@ -202,7 +204,7 @@ def test_reading_damaged_weights_changes_nothing(tmp_path):
   assert _files(tmp_path) == before
 
 
-def test_ignores_unfinished_checkpoints(tmp_path):
+def test_removes_unfinished_checkpoints(tmp_path, capfd):
   """A checkpoint that is being saved is not there yet for other processes."""
   _save(tmp_path, [1.0, 2.0])
   (tmp_path / "checkpoints" / "2" / checkpoints.SUMS).unlink()
@@ -212,10 +214,55 @@ def test_ignores_unfinished_checkpoints(tmp_path):
   weights = _items()["weights"]
   assert checkpoints.restore(tmp_path, "latest", {"weights": weights})[0] == 1
   assert _restore(tmp_path)[0] == 1
-  assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {
-    "1",
-    "2.damaged",
-  }
+  assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"1"}
+  assert not capfd.readouterr().err
+
+
+def test_a_renamed_checkpoint_is_not_that_of_its_name(tmp_path, capfd):
+  """Training would go on from a wrong step."""
+  _save(tmp_path, [1.0, 2.0])
+  folder = tmp_path / "checkpoints"
+  (folder / "2").rename(folder / "7")
+  with pytest.raises(
+    checkpoints.CheckpointError, match="checkpoint 7 is that of step 2"
+  ):
+    checkpoints.restore(tmp_path, "7", {"weights": _items()["weights"]})
+  step, items = _restore(tmp_path)
+  assert step == 1
+  helpers.assert_same_bits(items, _items(1))
+  (line,) = capfd.readouterr().err.splitlines()
+  assert line.startswith("warning: checkpoint 7 is damaged (it is that of step")
+  assert {p.name for p in folder.iterdir()} == {"1", "7.damaged"}
+
+
+@pytest.mark.parametrize("name", ["02", "٢", "2.damaged", "-2", "x", "²"])
+def test_other_names_are_no_checkpoints(tmp_path, name):
+  """Folders and files of such names are in nobody's way."""
+  _save(tmp_path, [1.0, 2.0])
+  folder = tmp_path / "checkpoints"
+  (folder / "2").rename(folder / name)
+  (folder / f"{name}0").write_text("a file")
+  weights = {"weights": _items()["weights"]}
+  assert checkpoints.restore(tmp_path, "latest", weights)[0] == 1
+  assert _restore(tmp_path)[0] == 1
+
+
+def test_at_most_one_damaged_checkpoint_stays(tmp_path):
+  _save(tmp_path, [1.0, 2.0, 3.0, 4.0])
+  folder = tmp_path / "checkpoints"
+  (folder / "1.damaged").write_text("a file")
+  for step in (3, 4):
+    _flip(folder / str(step) / "weights" / "manifest.ocdbt")
+  assert _restore(tmp_path) is None
+  assert [p.name for p in folder.iterdir()] == ["4.damaged"]
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+  (tmp_path / "checkpoints").write_text("a file")
+  with pytest.raises(checkpoints.CheckpointError, match="cannot be used"):
+    checkpoints.Checkpoints(tmp_path)
+  with pytest.raises(checkpoints.CheckpointError, match="with a checkpoint"):
+    checkpoints.restore(tmp_path, "latest", {"weights": {}})
 
 
 def test_sums_are_those_of_sha256sum(tmp_path):
