@@ -111,7 +111,9 @@ def train_and_evaluate(
     hooks = make_hooks(setup.num_steps)
     start = time.monotonic()
 
-    restored = saved.restore_newest(trainer.abstract_items())
+    restored = saved.restore_newest(
+      trainer.abstract_items(), lambda step: len(folder.lines(step))
+    )
     if restored is not None:
       trainer.restore(*restored)
     log.resume(trainer.step)
@@ -238,7 +240,7 @@ def _save(
 ) -> None:
   log.sync()
   saved.wait()
-  saved.save(trainer.step, trainer.items(), score)
+  saved.save(trainer.step, trainer.items(), score, log.num_lines)
 
 
 def _give_up(

@@ -7,6 +7,7 @@ file SHA256SUMS comes last and lists the others: Orbax returns wrong numbers
 for most changed bytes without a word. `sha256sum -c SHA256SUMS` checks it too.
 """
 
+from collections.abc import Callable
 import concurrent.futures
 import hashlib
 import math
@@ -64,13 +65,20 @@ class Checkpoints:
     self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
     self._saving: concurrent.futures.Future[None] | None = None
 
-  def save(self, step: int, items: Items, score: float | None) -> None:
+  def save(
+    self,
+    step: int,
+    items: Items,
+    score: float | None,
+    num_lines: int | None = None,
+  ) -> None:
     """Saves in the background; a checkpoint is there whole or not at all.
 
     Args:
       step: training steps taken.
       items: trees of NumPy arrays that do not change any more.
       score: larger for better weights; None if they were not evaluated.
+      num_lines: lines of metrics.jsonl so far, without which it is not resumed.
 
     Raises:
       CheckpointError: the checkpoint before could not be saved.
@@ -78,35 +86,47 @@ class Checkpoints:
     self.wait()
     if step in self._manager.all_steps():
       return
-    self._saving = self._thread.submit(self._write, step, items, score)
+    # The step is in the name, too, which a person can change.
+    facts = {"score": score, "step": step, "num_lines": num_lines}
+    self._saving = self._thread.submit(self._write, step, items, facts)
 
-  def _write(self, step: int, items: Items, score: float | None) -> None:
+  def _write(self, step: int, items: Items, facts: dict[str, Any]) -> None:
     args = {k: ocp.args.StandardSave(v) for k, v in items.items()}
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(**args),
-      # The step is in the name, too, which a person can change.
-      metrics={"score": score, "step": step},
-    )
+    self._manager.save(step, args=ocp.args.Composite(**args), metrics=facts)
     _write_sums(self._directory / str(step))
 
-  def restore_newest(self, like: Items) -> tuple[int, Items] | None:
+  def restore_newest(
+    self, like: Items, num_lines: Callable[[int], int] = lambda step: 0
+  ) -> tuple[int, Items] | None:
     """Returns (step, items) of the newest checkpoint, if there is one.
+
+    Those that do not fit their name, or the lines of metrics.jsonl, are set
+    aside, with a warning, for one before them that does.
 
     Args:
       like: items with the shapes, dtypes and shardings to restore.
+      num_lines: step -> lines of metrics.jsonl up to it.
 
     Raises:
-      CheckpointError: the checkpoint has other items, as of another program.
+      CheckpointError: the checkpoint has other items, as of another program; or
+        there is none whose lines are all there.
     """
-    while (step := self._manager.latest_step()) is not None:
-      saved = _saved_step(self._manager, step)
-      if saved == step:
+    misfits = {}
+    for step in sorted(self._manager.all_steps(), reverse=True):
+      misfit = self._misfit(step, num_lines(step))
+      if misfit is None:
         break
-      _set_aside(self._directory / str(step), f"it is that of step {saved}")
-      self._manager.reload()
-    if step is None:
-      return None
+      misfits[step] = misfit
+    else:
+      if not misfits:
+        return None
+      raise CheckpointError(
+        f"{self._directory}: no checkpoint can be resumed ({misfit}); give back"
+        " what is missing, or another --workdir"
+      )
+    for other, misfit in misfits.items():
+      _set_aside(self._directory / str(other), misfit)
+    self._manager.reload()
     try:
       return step, _restore(self._manager, step, like)
     except Exception as e:  # Orbax raises many kinds for wrong shapes.
@@ -114,6 +134,16 @@ class Checkpoints:
         f"{self._directory}: checkpoint {step} does not fit this program"
         f" ({_first_line(e)})"
       ) from e
+
+  def _misfit(self, step: int, num_lines: int) -> str | None:
+    """Returns why a whole checkpoint cannot be resumed, or None."""
+    saved = _saved_step(self._manager, step)
+    if saved != step:
+      return f"it is that of step {saved}"
+    wanted = self._manager.metrics(step).get("num_lines")
+    if wanted is not None and wanted != num_lines:
+      return f"metrics.jsonl has {num_lines} of the {wanted} lines up to it"
+    return None
 
   def wait(self) -> None:
     """Waits until everything is saved.

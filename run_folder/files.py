@@ -136,7 +136,11 @@ def write_json(path: pathlib.Path, record: Mapping[str, Any]) -> None:
 
 
 class RunFolder:
-  """The folder of one run, held by one process at a time."""
+  """The folder of one run, held by one process at a time.
+
+  Attributes:
+    num_lines: of metrics.jsonl, since `keep_lines_up_to`.
+  """
 
   def __init__(
     self,
@@ -165,15 +169,21 @@ class RunFolder:
         self.path / CONFIG, {"config": to_json(config), "identity": mine}
       )
       self._metrics = open(self.path / METRICS, "a")
+      self.num_lines = 0
       on_error.pop_all()
 
-  def lines(self) -> list[Record]:
-    """Returns the lines of metrics.jsonl; one that was cut off is left out."""
-    return read_lines(self.path)
+  def lines(self, last_step: int | None = None) -> list[Record]:
+    """Returns the whole lines of metrics.jsonl, of steps up to the last one."""
+    return [
+      line
+      for line in read_lines(self.path)
+      if last_step is None or line["step"] <= last_step
+    ]
 
   def keep_lines_up_to(self, step: int) -> None:
     """Drops the lines of steps that will be trained again."""
-    kept = [line for line in self.lines() if line["step"] <= step]
+    kept = self.lines(step)
+    self.num_lines = len(kept)
     self._metrics.close()
     path = self.path / METRICS
     temporary = path.with_suffix(".tmp")
@@ -185,6 +195,7 @@ class RunFolder:
     """Adds a line to metrics.jsonl; it is on its way to disk on return."""
     self._metrics.write(json.dumps(line) + "\n")
     self._metrics.flush()
+    self.num_lines += 1
 
   def sync(self) -> None:
     """Waits until the lines are on disk, so that no checkpoint is ahead."""
@@ -285,15 +296,25 @@ def check_same(path: str | pathlib.Path, theirs: Record, mine: Record) -> None:
 
 
 def read_lines(path: str | pathlib.Path, name: str = METRICS) -> list[Record]:
-  """Returns the lines of a run folder's metrics.jsonl, or another such file."""
+  """Returns the lines of a run folder's metrics.jsonl, or another such file.
+
+  What is no whole line is left out: a process was killed while it wrote, or the
+  file was damaged. Whoever needs all lines counts them.
+  """
   file = pathlib.Path(path, name)
   lines = []
-  for text in file.read_text().splitlines() if file.exists() else []:
+  for text in file.read_bytes().splitlines() if file.exists() else []:
     try:
-      lines.append(json.loads(text))
-    except ValueError:  # The process was killed while it wrote.
-      break
+      line = json.loads(text)
+    except ValueError:
+      continue
+    if isinstance(line, dict) and (name != METRICS or _is_count(line, "step")):
+      lines.append(line)
   return lines
+
+
+def _is_count(line: Record, name: str) -> bool:
+  return type(line.get(name)) is int
 
 
 def provenance() -> Record:

@@ -174,6 +174,11 @@ class RunLog:
     """Waits until the lines are on disk, so that no checkpoint is ahead."""
     self._folder.sync()
 
+  @property
+  def num_lines(self) -> int:
+    """The number of lines so far."""
+    return self._folder.num_lines
+
   def finish(self, counts: list[dict[str, int]], facts: Record) -> Record:
     """Writes and returns the result of all runs.
 

@@ -169,6 +169,54 @@ def test_damaged_checkpoints(reference, tmp_path, capfd, damaged, resumed):
   _assert_same_run(tmp_path, reference)
 
 
+def _cut(lines):
+  lines[-1] = lines[-1][: len(lines[-1]) // 2]
+
+
+def _garble(lines):
+  lines[-1] = b"\xff{"
+
+
+def _drop(lines):
+  del lines[-1]
+
+
+def _repeat(lines):
+  lines.append(lines[-1])
+
+
+@pytest.mark.parametrize("damage", [_cut, _garble, _drop, _repeat])
+def test_lines_that_are_gone_are_trained_again(
+  reference, tmp_path, capfd, damage
+):
+  """From a checkpoint before them; a half line spoils only itself."""
+  _stop(tmp_path, 9)
+  assert _steps(tmp_path) == [11, 14]
+  path = tmp_path / files.METRICS
+  lines = path.read_bytes().splitlines()
+  assert [json.loads(line)["step"] for line in lines] == [4, 8, 11, 12]
+  damage(lines)
+  path.write_bytes(b"\n".join(lines) + b"\n")
+  capfd.readouterr()
+  _train(tmp_path)
+  captured = capfd.readouterr()
+  assert "resumed at step 11\n" in captured.out
+  (line,) = captured.err.splitlines()
+  assert line.startswith("warning: checkpoint 14 is damaged (metrics.jsonl has")
+  _assert_same_run(tmp_path, reference)
+
+
+def test_lines_that_all_checkpoints_need_are_missed(tmp_path):
+  _stop(tmp_path, 9)
+  path = tmp_path / files.METRICS
+  path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+  before = _snapshot(tmp_path / "checkpoints")
+  message = r"no checkpoint can be resumed \(metrics.jsonl has 2 of the 3 lines"
+  with pytest.raises(checkpoints.CheckpointError, match=message):
+    _train(tmp_path)
+  assert _snapshot(tmp_path / "checkpoints") == before
+
+
 def test_restored_state_does_not_compile_again(tmp_path, caplog):
   """Two devices: the restored arrays must be replicated as the step's own."""
   assert jax.device_count() == 2
