@@ -16,15 +16,19 @@ from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
 import pandas as pd
 
+from analysis import curves
 from analysis import figures
 from analysis import statistics
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
 from studies.kit import panels
+from studies.kit import reference
+from studies.kit import workloads
+from studies.kit.conditions import SIZE
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 
-PAPER = "Figures 5a and 12"
-CLAIM = "under label noise, SAM gains more the more parameters there are"
 MAIN = 0.5
 # Where the gain at the main rate is stated as a number.
 SHAPES = ("width128", "filters64")
@@ -50,91 +54,69 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  conditions = findings.conditions(results, MAIN)
-  main = conditions[0]
-  best = findings.other_epoch(main.metric)
-  records = [
-    findings.grows(c.title, c.metric, _quote(c.label_noise), c.gains())
-    for c in conditions
-  ]
-  paper = _quote(MAIN)
-  records.append(findings.grows(main.title, best, paper, main.gains(best)))
-  at = _at_shape(main)
-  for metric in (main.metric, best):
-    records.append(
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  found = conditions.of(results, MAIN)
+  main, lowest = found[0], min(found, key=lambda c: c.label_noise)
+  best = conditions.other_epoch(main.metric)
+  one = main.only("shape", *SHAPES)
+  gains = f"{main.title}, {one.runs['shape'].iloc[0]}: SAM gains"
+  faster = conditions.less(main.gains(), lowest.gains())
+  return [
+    *(findings.grows(c.title, c.metric, _quote(c), c.gains()) for c in found),
+    findings.grows(main.title, best, _quote(main), main.gains(best)),
+    *(
       findings.positive(
-        f"{main.title}, {at['shape'].iloc[0]}: SAM gains",
-        metric,
-        paper,
-        statistics.mean_gain(findings.gains(at, [findings.SIZE], metric)),
+        gains, metric, _quote(main), statistics.mean_gain(one.gains(metric))
       )
-    )
-  lowest = min(conditions, key=lambda c: c.label_noise)
-  records.append(
+      for metric in (main.metric, best)
+    ),
     findings.positive(
       f"{main.title}: the gain grows faster than with"
-      f" {findings.noise(lowest.label_noise)}",
+      f" {conditions.noise(lowest.label_noise)}",
       main.metric,
-      f"{paper}. {_quote(lowest.label_noise)}",
-      statistics.slope(
-        findings.less(main.gains(), lowest.gains()), findings.SIZE
-      ),
-    )
-  )
-  return records
+      f"{_quote(main)}. {_quote(lowest)}",
+      statistics.slope(faster, SIZE),
+    ),
+  ]
 
 
-def _at_shape(main: findings.Condition) -> pd.DataFrame:
-  return main.runs[main.runs["shape"].isin(SHAPES)]
-
-
-def _quote(rate: float) -> str:
+def _quote(c: conditions.Condition) -> str:
   """Returns what the paper found at a label noise."""
-  if rate == 0:
-    return findings.quote_gain("7", "resnet_cifar")
-  return findings.quote_gain("12", "resnet_cifar", rate)
+  if c.label_noise == 0:
+    return reference.quote_gain("7", "resnet_cifar")
+  return reference.quote_gain("12", "resnet_cifar", c.label_noise)
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  main = findings.conditions(results, MAIN)[0]
-  fig, (left, right) = figures.create(2, [main.title, "what SAM gains"])
-  panels.pair_curves(left, main)
-  _mark_gain(left, main)
-  groups = ["label_noise", findings.SIZE]
-  gains = findings.gains(results, groups, main.metric)
-  summary = statistics.summary(gains, groups)
-  summary["percent"] = 100 * summary["label_noise"]
-  figures.gain_curves(right, summary, main.metric, by="percent")
-  if findings.is_papers(main.workload):
-    paper = findings.paper_gain("12", main.workload, MAIN)
-    panels.paper_pair(left, paper)
-    rates = sorted(summary["label_noise"].unique())
+  main = conditions.of(results, MAIN)[0]
+
+  def draw_main(ax: Axes) -> None:
+    panels.draw_pair(ax, main)
+    gains = main.only("shape", *SHAPES).gains()
+    curves.gain_arrow(ax, *gains[[SIZE, "base", "sam"]].mean())
+    if workloads.is_papers(main.workload):
+      paper = reference.gain("12", main.workload, MAIN)
+      panels.draw_papers_pair(ax, paper)
+
+  def draw_rates(ax: Axes) -> None:
+    panels.draw_gains(ax, results, lambda rate: 100 * rate)
+    rates = sorted(results["label_noise"].unique())
     for rate, color in zip(rates, figures.colors(rates), strict=True):
-      paper = findings.paper_gain("12", main.workload, rate)
       label = f"{100 * rate:g}, paper"
-      figures.paper_curve(right, paper, label=label, color=color)
-  figures.legend(left)
-  figures.legend(right, "label noise (%)")
-  return fig
+      panels.draw_papers_gain(
+        ax, "12", main.workload, label, color, label_noise=rate
+      )
 
-
-def _mark_gain(ax: Axes, main: findings.Condition) -> None:
-  """Draws an arrow from SGD to SAM at the size whose gain is stated."""
-  gains = findings.gains(_at_shape(main), [findings.SIZE], main.metric)
-  x, base, sam, gain = gains[[findings.SIZE, "base", "sam", "gain"]].mean()
-  arrow = {"arrowstyle": "->", "color": "0.35", "shrinkA": 5, "shrinkB": 5}
-  ax.annotate("", (x, sam), (x, base), arrowprops=arrow)
-  ax.annotate(
-    f"{gain:+.1f}",
-    (x, (base + sam) / 2),
-    xytext=(-6, 0),
-    textcoords="offset points",
-    ha="right",
-    va="center",
-    color="0.25",
+  return panels.figure(
+    Panel(main.title, draw_main),
+    Panel("what SAM gains", draw_rates, legend="label noise (%)"),
   )
+
+
+STUDY = Study(
+  paper="Figures 5a and 12",
+  claim="under label noise, SAM gains more the more parameters there are",
+  presets=presets,
+  claims=claims,
+  figure=figure,
+)
