@@ -196,7 +196,9 @@ def draw(
   folder: pathlib.Path,
 ) -> None:
   """Draws the gain against the size and, by condition, the metric by rho."""
-  from analysis import figures  # Takes a second.
+  # Takes a second.
+  from analysis import curves
+  from analysis import figures
 
   sam = runs[runs["rho"] > 0]
   summary = summary.assign(
@@ -210,7 +212,7 @@ def draw(
     return
   figure, axes = figures.create(len(titles), titles)
   if x:
-    figures.gain_curves(axes[0], summary, metric, x, by)
+    curves.gains(axes[0], summary, metric, x, by)
     if by:
       figures.legend(axes[0], captions.words(by))
   for ax, case in zip(axes[bool(x) :], cases, strict=True):
@@ -218,7 +220,7 @@ def draw(
     for name, value in case.items():
       shared = (part["rho"] == 0) & (name in statistics.SAM_ONLY)
       part = part[(part[name] == value) | shared]
-    figures.rho_curves(ax, part, metric, SIZE)
+    curves.by_rho(ax, part, metric, SIZE)
     figures.legend(ax, "parameters")
   figures.save(figure, folder)
 

@@ -19,6 +19,7 @@ import numpy as np
 import tqdm
 
 from analysis import figures
+from analysis import landscapes
 from configs import errors
 from program import cli
 from program import jax_setup
@@ -212,7 +213,7 @@ def draw(record: files.Record, folder: pathlib.Path) -> None:
   split = {"train": "training"}.get(record["split"], record["split"])
   if record.get("spectrum_density"):
     figure, axes = figures.create(1, [f"Hessian of the {split} loss"])
-    figures.spectrum(
+    landscapes.spectrum(
       axes[0],
       record["spectrum_eigenvalue"],
       record["spectrum_density"],
@@ -229,9 +230,9 @@ def draw(record: files.Record, folder: pathlib.Path) -> None:
     losses = np.array(record[f"{name}_loss"], float)  # None becomes NaN.
     if name == "line":
       y_label = f"{split} loss"
-      figures.landscape_line(ax, offsets, {"loss": losses}, y_label=y_label)
+      landscapes.line(ax, offsets, {"loss": losses}, y_label=y_label)
     else:
-      figures.landscape_plane(ax, offsets, offsets, losses)
+      landscapes.plane(ax, offsets, offsets, losses)
   figures.save(figure, folder, "landscape")
 
 

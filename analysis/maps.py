@@ -1,13 +1,93 @@
-"""Maps: a number over a plane of settings, as colours, and where it crosses."""
+"""Maps: a number over a plane of settings, and the region where it is low."""
 
 from collections.abc import Sequence
+import dataclasses
 
 import matplotlib
 from matplotlib.axes import Axes
 import numpy as np
+import pandas as pd
 
-# Points, as that of the other panels' ticks.
-_SMALL = 8.5
+from analysis import figures
+from analysis import statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Map:
+  """Runs of several seeds at every point of a plane.
+
+  Their region is where the value is below the level.
+
+  Attributes:
+    runs: one for each x, y and seed.
+    x: a column.
+    y: a column; along it the value falls below the level.
+    value: a column.
+    level: what bounds the region.
+  """
+
+  runs: pd.DataFrame
+  x: str
+  y: str
+  value: str
+  level: float
+
+  def areas(self) -> pd.DataFrame:
+    """Returns each seed's area, the share of the points in its region, in %."""
+    is_low = self.runs.assign(area=100.0 * (self.runs[self.value] < self.level))
+    return is_low.groupby("seed")["area"].mean().reset_index()
+
+  def borders(self) -> pd.DataFrame:
+    """Returns each seed's `crossing` along y at every x, and its logarithm.
+
+    Columns: x, seed, border, log2_border.
+    """
+    rows = []
+    for key, runs in self.runs.groupby([self.x, "seed"]):
+      runs = runs.sort_values(self.y)
+      border = crossing(runs[self.y], runs[self.value], self.level)
+      rows.append((*key, border, np.log2(border)))
+    return pd.DataFrame(rows, columns=[self.x, "seed", "border", "log2_border"])
+
+  def exponent(self, statistic: str) -> statistics.Estimate:
+    """Returns the power of x to which the border is proportional."""
+    return statistics.slope(self.borders(), self.x, "log2_border", statistic)
+
+  def outside(self, other: "Map", statistic: str) -> statistics.Estimate:
+    """Returns which share of the region is not in that of another map."""
+    keys = [self.x, self.y, "seed"]
+    columns = [*keys, self.value]
+    low = self.runs.loc[self.runs[self.value] < self.level, columns]
+    both = low.merge(other.runs[columns], on=keys, suffixes=("", "_of_other"))
+    is_outside = both[f"{self.value}_of_other"] >= other.level
+    return statistics.mean(
+      both.assign(outside=1.0 * is_outside), "outside", statistic
+    )
+
+  def draw(
+    self,
+    ax: Axes,
+    *,
+    limits: tuple[float, float],
+    label: str,
+    bar: bool = False,
+  ) -> None:
+    """Draws the mean over seeds as colours, and the border of its region.
+
+    Args:
+      ax: the panel.
+      limits: of the colours.
+      label: what the legend calls the border.
+      bar: whether a bar tells the colours.
+    """
+    mean = self.runs.pivot_table(
+      index=self.y, columns=self.x, values=self.value
+    )
+    x, y = mean.columns.to_numpy(), mean.index.to_numpy()
+    heat_map(ax, x, y, mean.to_numpy(), limits=limits, bar=bar)
+    ax.contour(x, y, mean, [self.level], colors="black", linewidths=1.3)
+    ax.plot([], [], color="black", label=label)
+    ax.set_ylim(y.min(), y.max())
 
 
 def heat_map(
@@ -50,7 +130,7 @@ def heat_map(
     inset.pcolormesh([0, 1], levels, middle, cmap=scale)
     inset.set_xticks([])
     inset.yaxis.tick_right()
-    inset.tick_params(labelsize=_SMALL, length=2)
+    inset.tick_params(labelsize=figures.SMALL, length=2)
     inset.grid(False)
 
 

@@ -33,37 +33,32 @@ and of any example, and the smallest ||grad f||^2 / f. Its proof allows learning
 rates up to 2 eta*, and is drawn for that of the run.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
-import ml_collections
 import numpy as np
 import pandas as pd
 
 from analysis import captions
+from analysis import curves
 from analysis import figures
 from analysis import restored
 from analysis import statistics
-from sharpness.objective import Objective
-from studies.kit import cells as cells_lib
 from studies.kit import findings
 from studies.kit import grids
+from studies.kit import panels
 from studies.kit import reference
+from studies.kit import workloads
+from studies.kit.conditions import SIZE
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 from theory import rates
 
-PAPER = "Figure 6c and Theorem 6.6"
-CLAIM = (
-  "overparameterized, SAM converges at a linear rate, and faster the more"
-  " parameters there are"
-)
 METRIC = "train_loss"
 STRAIGHT = 0.5
 FACTORIZATION = "matrix_factorization"
-TITLE = "matrix factorization"
+TITLE = workloads.TABLE[FACTORIZATION].title
 # Theorem 6.6 allows at most 2e-5 or so; with batches, 2e-4.
 RHO = 1e-5
 LARGE_RHO = 0.01
@@ -74,22 +69,11 @@ FEW = {
   "squared_error": f"MLP on {NUM_FEW} digits, squared error",
   "cross_entropy": f"MLP on {NUM_FEW} digits, cross-entropy",
 }
-_NAMES = {
-  FACTORIZATION: FACTORIZATION,
-  "mlp_mnist": "mnist_mlp",
-  "resnet_cifar": "cifar10_resnet18",
-}
-MEASURE_SECONDS = 0.5
-
-_THEOREM = {
-  "perturbation": "unnormalized",
-  "lr_scheduler": "constant",
-  "momentum": 0.0,
-  "weight_decay": 0.0,
-}
 
 
-def _plain(grid: grids.Grid, num_seeds: int, **fields: Any) -> grids.Grid:
+def _plain(
+  grid: grids.Grid, num_seeds: int, fields: grids.Fields
+) -> grids.Grid:
   """Returns the grid as the theorem has it, with 20 snapshots."""
   every = fields["num_epochs"] // 20
   return grid.change(
@@ -100,7 +84,10 @@ def _plain(grid: grids.Grid, num_seeds: int, **fields: Any) -> grids.Grid:
       "seed": tuple(range(num_seeds)),
     },
     fields={
-      **_THEOREM,
+      "perturbation": "unnormalized",
+      "lr_scheduler": "constant",
+      "momentum": 0.0,
+      "weight_decay": 0.0,
       "snapshot_every_epochs": every,
       "eval_every_epochs": 5 * every,
       **fields,
@@ -120,24 +107,23 @@ _WIDTHS = grids.DIGITS_MLP.change(shapes=grids.widths(16, 64, 256))
 
 def _few(loss: str, learning_rate: float, *widths: int) -> grids.Grid:
   """Returns the grid of so few digits that all sizes are overparameterized."""
-  shapes = {
-    f"{name}-few-{loss}": shape for name, shape in grids.widths(*widths).items()
-  }
   return _plain(
-    _WIDTHS.change(shapes=shapes),
+    _WIDTHS.change(shapes=grids.widths(*widths), suffix=f"-few-{loss}"),
     10,
-    num_epochs=300,
-    validation_fraction=0.95,
-    batch_size=FEW_BATCH,
-    loss=loss,
-    learning_rate=learning_rate,
+    {
+      "num_epochs": 300,
+      "validation_fraction": 0.95,
+      "batch_size": FEW_BATCH,
+      "loss": loss,
+      "learning_rate": learning_rate,
+    },
   )
 
 
 presets = {
   "laptop": (
     _FACTORIZATION,
-    _plain(_WIDTHS, 10, num_epochs=100),
+    _plain(_WIDTHS, 10, {"num_epochs": 100}),
     _few("squared_error", 0.05, 16, 64, 256),
     _few("cross_entropy", 0.1, 256),
   ),
@@ -148,20 +134,19 @@ presets = {
         shapes=grids.mlps((30, 10), (300, 100), (3000, 1000))
       ),
       5,
-      num_epochs=20,
+      {"num_epochs": 20},
     ),
     _plain(
       grids.CIFAR_RESNET.change(shapes=grids.resnets(4, 16, 64)),
       5,
-      num_epochs=80,
-      augment=False,
+      {"num_epochs": 80, "augment": False},
     ),
   ),
   "desktop": tuple(
     _plain(
       grids.MNIST_MLP.change(shapes=grids.mlps(*neurons)),
       num_seeds,
-      num_epochs=20,
+      {"num_epochs": 20},
     )
     for neurons, num_seeds in (
       (((30, 10), (300, 100)), 5),
@@ -171,16 +156,13 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
 def measure(run: restored.Run) -> dict[str, Any]:
+  c = run.config
   objective = run.objective(
     batch_statistics="batch_stats" in run.weights["model_state"]
   )
   weights = [objective.flatten(s.weights["params"]) for s in run.snapshots()]
-  epochs = run.config.snapshot_every_epochs * np.arange(len(weights))
+  epochs = c.snapshot_every_epochs * np.arange(len(weights))
   losses = np.array([float(objective.value(w)) for w in weights])
   numbers: dict[str, Any] = {
     "epochs": epochs.tolist(),
@@ -190,57 +172,28 @@ def measure(run: restored.Run) -> dict[str, Any]:
     "straightness": rates.straightness(losses),
     "line_over_power": rates.line_over_power(epochs, losses),
   }
-  if run.config.dataset != FACTORIZATION:
+  if c.dataset != FACTORIZATION:
     return numbers
   targets = np.concatenate([b["targets"] for b in objective.batches])
-  floor = rates.loss_floor(targets, run.config.num_neurons[0])
+  floor = rates.loss_floor(targets, c.num_neurons[0])
   numbers |= {
     "loss_floor": floor,
     "excess_rate": rates.rate(epochs, losses - floor),
   }
-  if run.config.rho == RHO and not floor:
-    numbers |= _bound(run.config, objective, weights, losses)
+  if c.rho == RHO and not floor:
+    numbers |= rates.bound(
+      objective, weights, losses, c.rho, c.batch_size, c.learning_rate
+    )
   return numbers
-
-
-def _bound(
-  config: ml_collections.ConfigDict,
-  objective: Objective,
-  weights: Sequence[jax.Array],
-  losses: np.ndarray,
-) -> dict[str, Any]:
-  """Returns the bound of the loss at every epoch, and what it comes from."""
-  norms = [float(jnp.linalg.norm(objective.gradient(w))) for w in weights]
-  constants = rates.Constants(
-    max(rates.smoothness(objective, w) for w in weights[::5]),
-    max(rates.example_smoothness(objective, w) for w in weights[::5]),
-    float(np.min(np.square(norms) / losses)),
-  )
-  rho, size = config.rho, config.batch_size
-  left = rates.contraction(constants, rho, size, config.learning_rate)
-  epochs = np.arange(len(losses))
-  bounds = losses[0] * left ** (epochs * (objective.num_examples // size))
-  return {
-    **constants._asdict(),
-    "eta_star": rates.best_learning_rate(constants, rho, size),
-    "bound_rate": rates.rate(epochs, bounds),
-    "bounds": bounds.tolist(),
-    # The initial loss is on the bound.
-    "bound_margin": float(np.min(np.log2(bounds[1:] / losses[1:]))),
-  }
 
 
 def _networks(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
   """Returns the runs of networks that SAM trained, by what they are."""
   runs = results[(results["workload"] != FACTORIZATION) & (results["rho"] > 0)]
   few = runs["batch_size"] == FEW_BATCH
-  titles = runs["workload"].map(findings.TITLES)
+  titles = runs["workload"].map(lambda name: workloads.TABLE[name].title)
   titles = titles.where(~few, runs["loss"].map(FEW))
   return dict(iter(runs.groupby(titles, sort=False)))
-
-
-def _has_factorization(results: pd.DataFrame) -> bool:
-  return bool((results["workload"] == FACTORIZATION).any())
 
 
 def _rank(results: pd.DataFrame, rank: int, rho: float) -> pd.DataFrame:
@@ -251,92 +204,96 @@ def _rank(results: pd.DataFrame, rank: int, rho: float) -> pd.DataFrame:
   ]
 
 
-def _straight(
-  title: str, runs: pd.DataFrame, paper: str
-) -> list[findings.Record]:
-  """Returns the records of the claims that the loss falls along a line."""
-  words = f"straightness, over seeds; a line if above {STRAIGHT}"
-  ratio = statistics.mean(runs, "straightness", words)
-  fit = statistics.mean(
-    runs, "line_over_power", "difference of R^2, over seeds"
-  )
-  text = f"{title}: the loss falls along a line"
-  verdict = statistics.verdict(ratio, above=STRAIGHT)
-  return [
-    statistics.claim_record(text, METRIC, paper, ratio, verdict),
-    findings.positive(
-      f"{title}: after the first fifth of the epochs it is rather a line than a"
-      " power of the epoch",
-      METRIC,
-      paper,
-      fit,
-    ),
-  ]
+def _largest(runs: pd.DataFrame) -> pd.DataFrame:
+  return runs[runs[SIZE] == runs[SIZE].max()]
 
 
-def claim(results: pd.DataFrame) -> list[findings.Record]:
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
   results = results[results["status"] == "finished"]
-  records = []
-  if _has_factorization(results):
-    records += _claim_factorization(results)
+  found = []
+  if FACTORIZATION in set(results["workload"]):
+    found += _claims_of_factorization(results)
   networks = _networks(results)
   for title, runs in networks.items():
     if title == FEW["cross_entropy"]:
       continue
     paper = _quote(runs["workload"].iloc[0])
-    text = f"{title}: the rate grows with the number of parameters"
-    slope = statistics.slope(runs, findings.SIZE, "rate")
-    records.append(findings.positive(text, METRIC, paper, slope))
-    records += _straight(f"{title}, the largest", _largest(runs), paper)
+    found += [
+      findings.positive(
+        f"{title}: the rate grows with the number of parameters",
+        METRIC,
+        paper,
+        statistics.slope(runs, SIZE, "rate"),
+      ),
+      *_straight(f"{title}, the largest", _largest(runs), paper),
+    ]
   if set(FEW.values()) <= set(networks):
     squared, entropy = (_largest(networks[title]) for title in FEW.values())
     words = "difference of straightness, paired over seeds"
-    straighter = statistics.difference(squared, entropy, "straightness", words)
-    records.append(
+    found.append(
       findings.positive(
         f"why: on {NUM_FEW} digits the line of the squared error, which has a"
         " minimum, is straighter than that of cross-entropy, which has none",
         METRIC,
         "not in the paper",
-        straighter,
+        statistics.difference(squared, entropy, "straightness", words),
       )
     )
-  return records
+  return found
 
 
-def _claim_factorization(results: pd.DataFrame) -> list[findings.Record]:
+def _claims_of_factorization(results: pd.DataFrame) -> list[findings.Finding]:
   four, ten = (_rank(results, rank, RHO) for rank in (4, 10))
   sam, sgd = (_rank(results, 10, rho) for rho in (LARGE_RHO, 0.0))
-  words = "difference of rate (halvings an epoch), paired over seeds"
   above_floor = four.assign(rate=four["excess_rate"])
   paper, no_paper = _quote(FACTORIZATION), "not in the paper"
+  faster = f", rank 10: SAM's loss, rho {LARGE_RHO:g}, falls faster than SGD's"
   return [
-    findings.positive(
-      f"{TITLE}: the loss of rank 10 falls faster than that of rank 4",
-      METRIC,
-      paper,
-      statistics.difference(ten, four, "rate", words),
+    _faster(
+      ": the loss of rank 10 falls faster than that of rank 4", paper, ten, four
     ),
-    findings.positive(
-      f"{TITLE}: and faster than that of rank 4 above its floor",
-      METRIC,
+    _faster(
+      ": and faster than that of rank 4 above its floor",
       no_paper,
-      statistics.difference(ten, above_floor, "rate", words),
+      ten,
+      above_floor,
     ),
     *_straight(f"{TITLE}, rank 10", ten, paper),
-    _claim_bound(ten),
-    findings.positive(
-      f"{TITLE}, rank 10: SAM's loss, rho {LARGE_RHO:g}, falls faster than"
-      " SGD's",
-      METRIC,
-      no_paper,
-      statistics.difference(sam, sgd, "rate", words),
-    ),
+    _below_bound(ten),
+    _faster(faster, no_paper, sam, sgd),
   ]
 
 
-def _claim_bound(runs: pd.DataFrame) -> findings.Record:
-  """Returns the record of the claim that the loss is below the bound."""
+def _faster(
+  text: str, paper: str, one: pd.DataFrame, other: pd.DataFrame
+) -> findings.Finding:
+  """Returns the finding that one loss falls faster than another."""
+  words = "difference of rate (halvings an epoch), paired over seeds"
+  gap = statistics.difference(one, other, "rate", words)
+  return findings.positive(f"{TITLE}{text}", METRIC, paper, gap)
+
+
+def _straight(
+  title: str, runs: pd.DataFrame, paper: str
+) -> list[findings.Finding]:
+  """Returns the findings that the loss falls along a line."""
+  words = f"straightness, over seeds; a line if above {STRAIGHT}"
+  ratio = statistics.mean(runs, "straightness", words)
+  words = "difference of R^2, over seeds"
+  fit = statistics.mean(runs, "line_over_power", words)
+  line = f"{title}: the loss falls along a line"
+  rather = (
+    f"{title}: after the first fifth of the epochs it is rather a line than a"
+    " power of the epoch"
+  )
+  return [
+    findings.within(line, METRIC, paper, ratio, above=STRAIGHT),
+    findings.positive(rather, METRIC, paper, fit),
+  ]
+
+
+def _below_bound(runs: pd.DataFrame) -> findings.Finding:
+  """Returns the finding that the loss is below the bound."""
   names = ("eta_star", "learning_rate", "bound_rate", "rate")
   middle = runs[[*rates.Constants._fields, *names]].median()
   constants = ", ".join(f"{k} {middle[k]:.3g}" for k in rates.Constants._fields)
@@ -356,16 +313,12 @@ def _claim_bound(runs: pd.DataFrame) -> findings.Record:
   )
 
 
-def _largest(runs: pd.DataFrame) -> pd.DataFrame:
-  return runs[runs[findings.SIZE] == runs[findings.SIZE].max()]
-
-
 def _quote(workload: str) -> str:
   """Returns what the paper found in the workload that is most alike."""
-  table = reference.load("6c", _NAMES[findings.nearest(workload)])
+  table = reference.load("6c", workloads.nearest(workload))
   final = table[table["metric"] == "final_train_loss"]
   values = ", ".join(f"{x:.2g}" for x in final["value"])
-  sizes = ", ".join(captions.number(n) for n in final[findings.SIZE])
+  sizes = ", ".join(captions.number(n) for n in final[SIZE])
   return f"Figure 6c: final loss {values} with {sizes} parameters"
 
 
@@ -373,57 +326,52 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   results = results[results["status"] == "finished"]
   networks = _networks(results)
   entropy = networks.pop(FEW["cross_entropy"], None)
-  titles = [TITLE] * _has_factorization(results) + list(networks)
-  fig, others = figures.create(len(titles), titles)
-  if _has_factorization(results):
-    _draw_factorization(others.pop(0), results)
-  for ax, runs in zip(others, networks.values(), strict=True):
-    _draw(ax, dict(iter(runs.groupby(findings.SIZE))))
-    _draw_paper(ax, runs)
-    if entropy is not None and ax is others[-1]:
-      mean, _ = _mean(entropy["train_losses"])
-      ax.plot(
-        entropy["epochs"].iloc[0],
-        mean,
-        color="0.4",
-        linestyle="--",
-        linewidth=1.2,
-        label="cross-entropy",
-      )
-    figures.legend(ax, "parameters")
-  return fig
+  shown = []
+  if FACTORIZATION in set(results["workload"]):
+    shown.append(Panel(TITLE, _draw_factorization, (results,)))
+  for title, runs in networks.items():
+    is_last = title == list(networks)[-1]
+    args = runs, entropy if is_last else None
+    shown.append(Panel(title, _draw_network, args, "parameters"))
+  return panels.figure(*shown)
 
 
 def _draw_factorization(ax: Axes, results: pd.DataFrame) -> None:
   four, ten = (_rank(results, rank, RHO) for rank in (4, 10))
   bounds = {"rank 10": _mean(ten["bounds"])[0]}
-  _draw(ax, {"rank 4": four, "rank 10": ten}, bounds)
+  means = {
+    f"rank {k}": _mean(x["train_losses"]) for k, x in ((4, four), (10, ten))
+  }
+  curves.losses(ax, ten["epochs"].iloc[0], means, bounds=bounds)
   floor = float(_mean(four["loss_floor"])[0])
   ax.axhline(floor, color="0.5", linewidth=1.0, label="floor of rank 4")
   _draw_paper(ax, ten)
-  figures.legend(ax)
 
 
-def _draw(
-  ax: Axes,
-  curves: Mapping[Any, pd.DataFrame],
-  bounds: Mapping[Any, np.ndarray] | None = None,
+def _draw_network(
+  ax: Axes, runs: pd.DataFrame, entropy: pd.DataFrame | None
 ) -> None:
-  """Draws geometric means over seeds, and their errors."""
-  means = {name: _mean(runs["train_losses"]) for name, runs in curves.items()}
-  epochs = next(iter(curves.values()))["epochs"].iloc[0]
-  figures.loss_curves(ax, epochs, means, bounds=bounds)
+  groups = runs.groupby(SIZE)["train_losses"]
+  means = {size: _mean(losses) for size, losses in groups}
+  curves.losses(ax, runs["epochs"].iloc[0], means)
+  _draw_paper(ax, runs)
+  if entropy is not None:
+    mean, _ = _mean(entropy["train_losses"])
+    epochs = entropy["epochs"].iloc[0]
+    ax.plot(
+      epochs, mean, "--", color="0.4", linewidth=1.2, label="cross-entropy"
+    )
 
 
 def _draw_paper(ax: Axes, runs: pd.DataFrame) -> None:
   """Draws the paper's initial and final losses, as far as they are known."""
   workload = runs["workload"].iloc[0]
-  if workload not in _NAMES:
+  if not workloads.is_papers(workload):
     return
-  table = reference.load("6c", _NAMES[workload])
+  table = reference.load("6c", workload)
   colors = {line.get_label(): line.get_color() for line in ax.lines}
   epochs = runs["epochs"].iloc[0]
-  for size, part in table.groupby(findings.SIZE):
+  for size, part in table.groupby(SIZE):
     label = captions.number(size)
     if workload == FACTORIZATION:
       label = f"rank {part['size'].iloc[0]}"
@@ -431,10 +379,9 @@ def _draw_paper(ax: Axes, runs: pd.DataFrame) -> None:
     ax.plot(
       [epochs[0], epochs[-1]][-len(losses) :],
       losses,
+      "o:",
       color=colors.get(label, figures.PAPER),
-      linestyle=":",
       linewidth=1.0,
-      marker="o",
       markersize=3.5,
       label=f"{label}, paper",
     )
@@ -442,7 +389,22 @@ def _draw_paper(ax: Axes, runs: pd.DataFrame) -> None:
     ax.set_ylim(min(low, losses[-1] / 1.5), max(high, losses[0] * 1.5))
 
 
-def _mean(curves: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-  logs = np.log(np.stack(curves.to_list()))
+def _mean(losses: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the geometric mean over seeds of some curves, and its error."""
+  logs = np.log(np.stack(losses.to_list()))
   mean = np.exp(logs.mean(0))
   return mean, mean * logs.std(0, ddof=1) / np.sqrt(len(logs))
+
+
+STUDY = Study(
+  paper="Figure 6c and Theorem 6.6",
+  claim=(
+    "overparameterized, SAM converges at a linear rate, and faster the more"
+    " parameters there are"
+  ),
+  presets=presets,
+  claims=claims,
+  figure=figure,
+  measure=measure,
+  measure_seconds=0.5,
+)

@@ -16,13 +16,10 @@ of parameters. Metric: test accuracy, with rho chosen for each depth.
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
-from studies.kit import cells as cells_lib
 from studies.kit import findings
 from studies.kit import grids
 from studies.kit import panels
-
-PAPER = "Figure 17"
-CLAIM = "SAM gains more the deeper a network is"
+from studies.kit.study import Study
 
 _MNIST_SHAPES = grids.mlps(*((1000,) * layers for layers in (1, 2, 3)))
 presets = {
@@ -50,13 +47,18 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  return findings.claim_growth(results, "17")
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  return findings.growth(results, "17")
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  return panels.growth_figure(results, "17")
+  return panels.growth(results, "17")
+
+
+STUDY = Study(
+  paper="Figure 17",
+  claim="SAM gains more the deeper a network is",
+  presets=presets,
+  claims=claims,
+  figure=figure,
+)

@@ -18,6 +18,7 @@ window alike.
 """
 
 from collections.abc import Sequence
+import dataclasses
 
 from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
@@ -26,16 +27,15 @@ import pandas as pd
 from analysis import captions
 from analysis import figures
 from analysis import statistics
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
+from studies.kit import panels
+from studies.kit.study import Study
 
-PAPER = "Chen et al. (2023), switching SAM on"
-CLAIM = "early steps of SAM gain more than as many late ones"
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 # Percent of the steps, a column.
 SHARE = "share"
-_WINDOW = ["sam_begin", "sam_end"]
 
 
 def _windows(
@@ -51,13 +51,11 @@ def _windows(
   first = {f"first{100 * f:g}": {"sam_end": f} for f in shares}
   last = {f"last{100 * f:g}": {"sam_begin": round(1 - f, 2)} for f in shares}
   windows = {
-    name + suffix: {**shape, **window}
-    for name, window in (first | last).items()
+    name: {**shape, **window} for name, window in (first | last).items()
   }
-  rhos = tuple(rho for rho in grid.sweep["rho"] if rho > 0)
   return (
-    grid.change(shapes={f"always{suffix}": shape}),
-    grid.change(shapes=windows, sweep={"rho": rhos}),
+    grid.change(shapes={"always": shape}, suffix=suffix),
+    grid.change(shapes=windows, suffix=suffix, sweep={"rho": grid.sam_rhos}),
   )
 
 
@@ -96,26 +94,18 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
-def _conditions(results: pd.DataFrame) -> list[findings.Condition]:
+def _conditions(results: pd.DataFrame) -> list[conditions.Condition]:
   """Returns the conditions, first those without a constant learning rate."""
-  found = []
-  for is_constant in (False, True):
-    runs = results[(results["lr_scheduler"] == "constant") == is_constant]
-    for condition in findings.conditions(runs):
-      title = condition.title
-      title += ", constant learning rate" if is_constant else ""
-      found.append(findings.Condition(**vars(condition) | {"title": title}))
-  return found
+  is_constant = results["lr_scheduler"] == "constant"
+  return conditions.of(results[~is_constant]) + [
+    dataclasses.replace(c, title=f"{c.title}, constant learning rate")
+    for c in conditions.of(results[is_constant])
+  ]
 
 
-def gains(condition: findings.Condition, metric: str = "") -> pd.DataFrame:
+def _gains(c: conditions.Condition, metric: str = "") -> pd.DataFrame:
   """Returns the gain in every window, with its name and share of the steps."""
-  metric = metric or condition.metric
-  table = findings.gains(condition.runs, _WINDOW, metric)
+  table = c.gains(metric, "sam_begin", "sam_end")
   begin, end = table["sam_begin"], table["sam_end"]
   window = pd.Series("always", table.index)
   window = window.mask(end < 1, "first").mask(begin > 0, "last")
@@ -123,70 +113,85 @@ def gains(condition: findings.Condition, metric: str = "") -> pd.DataFrame:
   return table.assign(**{"window": window, SHARE: share})
 
 
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  records = []
-  for condition in _conditions(results):
-    title, metric = condition.title, condition.metric
-    table = gains(condition)
-    first, last = (table[table["window"] == w] for w in ("first", "last"))
-    theorem = "Theorem 4.1: SAM first, then SGD"
-    for share in (None, *sorted(first[SHARE].unique())):
-      sides = [
-        g if share is None else g[g[SHARE] == share] for g in (first, last)
-      ]
-      at = "" if share is None else f", {share} % of the steps"
-      text = f"{title}{at}: SAM first gains more than SAM last"
-      difference = statistics.difference(*sides)
-      records.append(findings.positive(text, metric, theorem, difference))
-    records.append(
+def _first_and_last(
+  c: conditions.Condition, metric: str = ""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+  """Returns the gains of SAM first, and those of SAM last."""
+  gains = _gains(c, metric)
+  return gains[gains["window"] == "first"], gains[gains["window"] == "last"]
+
+
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  return [f for c in _conditions(results) for f in _claims(c)]
+
+
+def _claims(c: conditions.Condition) -> list[findings.Finding]:
+  theorem = "Theorem 4.1: SAM first, then SGD"
+  first, last = _first_and_last(c)
+  found = [
+    findings.positive(
+      f"{c.title}: SAM first gains more than SAM last",
+      c.metric,
+      theorem,
+      statistics.difference(first, last),
+    ),
+    *(
       findings.positive(
-        f"{title}: SAM last gains more the earlier it starts",
-        metric,
-        "ImageNet, by words: the earlier, the larger the benefit",
-        statistics.slope(
-          last,
-          SHARE,
-          statistic="slope of the gain for each doubling of the share of steps",
+        f"{c.title}, {share} % of the steps: SAM first gains more than SAM"
+        " last",
+        c.metric,
+        theorem,
+        statistics.difference(
+          first[first[SHARE] == share], last[last[SHARE] == share]
+        ),
+      )
+      for share in sorted(first[SHARE].unique())
+    ),
+    findings.positive(
+      f"{c.title}: SAM last gains more the earlier it starts",
+      c.metric,
+      "ImageNet, by words: the earlier, the larger the benefit",
+      statistics.slope(
+        last,
+        SHARE,
+        statistic="slope of the gain for each doubling of the share of steps",
+      ),
+    ),
+  ]
+  if c.runs["lr_scheduler"].eq("constant").all():
+    found.append(
+      findings.positive(
+        f"why: {c.title}: with SAM first, SGD then fits more training labels,"
+        " wrong ones too, than SAM last leaves",
+        f"{conditions.FIT} at the end",
+        "not reported",
+        statistics.difference(
+          *_first_and_last(c, conditions.FIT),
+          "sam",
+          "difference of the accuracies, paired over seeds",
         ),
       )
     )
-    if condition.runs["lr_scheduler"].eq("constant").all():
-      records.append(_fit_at_end(condition))
-  return records
-
-
-def _fit_at_end(condition: findings.Condition) -> findings.Record:
-  """Returns the record of the claim that SGD fits wrong labels after SAM."""
-  table = gains(condition, findings.FIT)
-  first, last = (table[table["window"] == w] for w in ("first", "last"))
-  return findings.positive(
-    f"why: {condition.title}: with SAM first, SGD then fits more training"
-    " labels, wrong ones too, than SAM last leaves",
-    f"{findings.FIT} at the end",
-    "not reported",
-    statistics.difference(
-      first, last, "sam", "difference of the accuracies, paired over seeds"
-    ),
-  )
+  return found
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  conditions = _conditions(results)
-  fig, axes = figures.create(len(conditions), [c.title for c in conditions])
-  for ax, condition in zip(axes, conditions, strict=True):
-    _draw(ax, gains(condition), condition.metric)
-    figures.legend(ax, "steps that are SAM's")
-  top = max(ax.get_ylim()[1] for ax in axes)
-  bottom = min(ax.get_ylim()[0] for ax in axes)
-  for ax in axes:
-    ax.set_ylim(bottom, top)
+  fig = panels.figure(
+    *(
+      panels.Panel(c.title, _draw, (c,), "steps that are SAM's")
+      for c in _conditions(results)
+    )
+  )
+  limits = [ax.get_ylim() for ax in fig.axes]
+  for ax in fig.axes:
+    ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
   return fig
 
 
-def _draw(ax: Axes, table: pd.DataFrame, metric: str) -> None:
+def _draw(ax: Axes, c: conditions.Condition) -> None:
   """Draws the gain of each window against its share, and that of all steps."""
   ax.axhline(0, color="0.5", linewidth=0.8, zorder=1)
-  summary = statistics.summary(table, ["window", SHARE])
+  summary = statistics.summary(_gains(c), ["window", SHARE])
   for window, color in zip(
     ("first", "last", "always"), figures.CATEGORIES, strict=False
   ):
@@ -194,4 +199,13 @@ def _draw(ax: Axes, table: pd.DataFrame, metric: str) -> None:
     figures.curve(ax, part[SHARE], part["mean"], part["stderr"], window, color)
   ax.set_xticks(sorted(summary[SHARE]))
   ax.set_xlabel("share of the steps (%)")
-  ax.set_ylabel(captions.gain(metric))
+  ax.set_ylabel(captions.gain(c.metric))
+
+
+STUDY = Study(
+  paper="Chen et al. (2023), switching SAM on",
+  claim="early steps of SAM gain more than as many late ones",
+  presets=presets,
+  claims=claims,
+  figure=figure,
+)

@@ -3,7 +3,7 @@
 Claim: without early stopping the gain by SAM does not grow with the number of
 parameters. It is the paper's, of part-of-speech tagging, which
 `regularization.py` has; this study asks the same of other workloads, under
-label noise. `stopping_epoch.py` says what is compared.
+label noise. `kit/epochs.py` says what is compared.
 
   laptop: MLPs [w, w], w = 4 to 128, on digits with 25, 50 and no label noise,
     10 seeds, evaluated every 2 epochs; rho by the validation split.
@@ -15,17 +15,14 @@ label noise. `stopping_epoch.py` says what is compared.
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
-from analysis import figures
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
+from studies.kit import epochs
 from studies.kit import findings
 from studies.kit import grids
-from studies.kit import stopping_epoch
+from studies.kit import panels
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 
-PAPER = "Figure 5d, of another workload"
-CLAIM = (
-  "without early stopping SAM's gain does not grow with the number of"
-  " parameters"
-)
 RATES = (0.25, 0.5)
 
 presets = {
@@ -47,20 +44,28 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  return stopping_epoch.claim(findings.conditions(results))
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  return epochs.claims(conditions.of(results))
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  conditions = findings.conditions(results)
-  last = conditions[-1]
-  titles = [f"gain, {findings.noise(c.label_noise)}" for c in conditions]
-  fig, axes = figures.create(len(titles) + 1, [*titles, last.title])
-  for ax, c in zip(axes, conditions, strict=False):
-    stopping_epoch.draw_gains(ax, c)
-  stopping_epoch.draw_accuracies(axes[-1], last)
-  return fig
+  found = conditions.of(results)
+  return panels.figure(
+    *(
+      Panel(f"gain, {conditions.noise(c.label_noise)}", epochs.draw_gains, (c,))
+      for c in found
+    ),
+    Panel(found[-1].title, epochs.draw_accuracies, (found[-1],)),
+  )
+
+
+STUDY = Study(
+  paper="Figure 5d, of another workload",
+  claim=(
+    "without early stopping SAM's gain does not grow with the number of"
+    " parameters"
+  ),
+  presets=presets,
+  claims=claims,
+  figure=figure,
+)

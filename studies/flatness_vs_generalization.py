@@ -31,9 +31,7 @@ examples, since 100 are few for some draws: normalized networks should then
 generalize, and those with biases still not.
 """
 
-from collections.abc import Mapping
-import dataclasses
-import itertools
+import math
 from typing import Any
 
 from matplotlib import figure as mpl_figure
@@ -44,236 +42,30 @@ import pandas as pd
 from analysis import figures
 from analysis import restored
 from analysis import statistics
-from configs import xor
 from sharpness import measures
-from studies.kit import cells as cells_lib
 from studies.kit import findings
-from studies.kit import grids
+from studies.kit import panels
+from studies.kit import xor
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 from theory import flattest
 from training import objectives as objectives_lib
 
-PAPER = "Wen et al. (2023), Figures 1 to 11, Table 1"
-CLAIM = (
-  "the flattest networks may memorize, and SAM may generalize for another"
-  " reason than that it finds them"
-)
-MEASURE_SECONDS = 1.0
-METRIC = "final_test_accuracy"
 GENERALIZES, FAILS = 95.0, 90.0  # Percent.
 NEAR = 1.25  # Times the known minimum.
-NUM_SNAPSHOTS = 20
-
-NO_BIAS = {"use_bias": False}
-BIAS = {"use_bias": True}
-SIM_BN = {**BIAS, "normalization": "sim_bn"}
-# Both as in the paper: from a hundredth of the first layer, or with its norm
-# fixed.
-SIM_LN = {**BIAS, "normalization": "sim_ln", "first_layer_scale": 0.01}
-ON_SPHERE = {**BIAS, "normalization": "sim_ln", "first_layer_norm": 10.0}
-SOFTPLUS = {**BIAS, "activation": "softplus"}
-THREE_LAYERS = {"model": "mlp", "bias_layers": "first"}
-LOGISTIC = {"loss": "logistic", "label_smoothing": 0.2}
-BALL = {"dataset": "ball", "input_dim": 10}
-NOISE = {"step_label_noise": 0.5}
-MORE = {"num_train": 200}
-
-# (learning rate, rho, epochs); rho = 0 is plain descent.
-Stages = tuple[tuple[float, float, int], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-  """A row of Table 2.
-
-  Attributes:
-    figure: of the paper; '' if it is ours.
-    fields: what differs from configs/xor.py, but for width and length.
-    paper: its stages.
-    laptop: ours.
-    batch_size: examples of a step; 100 are all.
-    weight_decay: of the baselines.
-  """
-
-  figure: str
-  fields: Mapping[str, Any]
-  paper: Stages
-  laptop: Stages
-  batch_size: int = 1
-  weight_decay: float = 0.0
-
-
-def _row(
-  figure: str,
-  fields: Mapping[str, Any],
-  rates: tuple[float, float],
-  paper: int,
-  laptop: int,
-  batch_size: int = 1,
-  weight_decay: float = 0.0,
-) -> Row:
-  """Returns a row of one stage, at the same learning rate and rho in both."""
-  rate, rho = rates
-  return Row(
-    figure,
-    fields,
-    ((rate, rho, paper),),
-    ((rate, rho, laptop),),
-    batch_size,
-    weight_decay,
-  )
-
-
-E5 = 100_000
-# What the claims compare: networks without normalization, and with it.
-MAIN = {
-  "no_bias-decay": _row("1a", NO_BIAS, (0.01, 0), E5, 20_000, 100, 0.05),
-  "no_bias-sam": _row("1b", NO_BIAS, (0.01, 0.05), E5, 4000),
-  "no_bias-noise": _row("", {**NO_BIAS, **NOISE}, (0.01, 0), E5, 4000),
-  "bias-decay": _row("4a", BIAS, (0.01, 0), E5, 20_000, 100, 0.05),
-  "bias-sam": Row(
-    "4b",
-    BIAS,
-    ((0.01, 0.05, 2 * E5), (0.01, 0.1, 4 * E5)),
-    ((0.01, 0.05, 1500), (0.01, 0.1, 3000)),
-  ),
-  "bias-noise": _row("", {**BIAS, **NOISE}, (0.01, 0), E5, 4000),
-  "bias-sam_noise": _row("", {**BIAS, **NOISE}, (0.01, 0.05), E5, 2000),
-  "sim_bn-sam": Row(
-    "2a",
-    SIM_BN,
-    ((0.005, 0.1, E5), (0.003, 1, E5)),
-    ((0.01, 0.2, 600),),
-  ),
-  "sim_bn-noise": _row("", {**SIM_BN, **NOISE}, (0.01, 0), E5, 1500),
-  "sim_ln-sam": _row("6a", SIM_LN, (0.1, 0.1), E5, 2000),
-  "sim_ln-noise": _row("", {**SIM_LN, **NOISE}, (0.1, 0), E5, 2000),
-  "sim_ln_on_sphere-sam": Row(
-    "6b",
-    ON_SPHERE,
-    ((0.01, 0.1, 500), (0.01, 0.5, 500), (0.01, 1, 500)),
-    ((0.01, 0.1, 500), (0.01, 0.5, 500), (0.01, 1, 500)),
-  ),
-}
-# The paper's other networks, losses and data.
-OTHER = {
-  "softplus-decay": _row("5a", SOFTPLUS, (0.001, 0), E5, 3000, 1, 0.05),
-  "softplus-sam": Row(
-    "5b",
-    SOFTPLUS,
-    ((0.0005, 0.05, E5), (0.001, 0.1, E5), (0.005, 1, 5000)),
-    ((0.005, 0.2, 3000),),
-  ),
-  "ball_no_bias-sam": _row("7a", {**NO_BIAS, **BALL}, (0.01, 0.2), E5, 1000),
-  "ball_bias-sam": _row("7b", {**BIAS, **BALL}, (0.01, 0.2), E5, 1000),
-  "logistic_no_bias-decay": _row(
-    "8a", {**NO_BIAS, **LOGISTIC}, (0.1, 0), E5, 1000, 10, 0.01
-  ),
-  "logistic_no_bias-sam": _row(
-    "8b", {**NO_BIAS, **LOGISTIC}, (0.1, 0.2), E5, 500
-  ),
-  "logistic_bias-decay": _row(
-    "9a", {**BIAS, **LOGISTIC}, (0.01, 0), E5, 1000, 1, 0.05
-  ),
-  "logistic_bias-sam": _row("9b", {**BIAS, **LOGISTIC}, (0.1, 0.2), E5, 2000),
-  "logistic_sim_bn-sam": _row(
-    "10a", {**SIM_BN, **LOGISTIC}, (0.1, 0.2), 40_000, 400
-  ),
-  "logistic_sim_ln-sam": Row(
-    "10b",
-    {**SIM_LN, **LOGISTIC},
-    ((1, 0.5, 1000), (1, 1, E5)),
-    ((1, 0.5, 100), (1, 1, 1000)),
-  ),
-  # At 0.01, as with 100 examples, three of four seeds lose all neurons.
-  "sim_bn_200-sam": _row("", {**SIM_BN, **MORE}, (0.005, 0.2), E5, 400),
-  "bias_200-sam": _row("", {**BIAS, **MORE}, (0.01, 0.05), E5, 1500),
-  "sim_ln_200-sam": _row("", {**SIM_LN, **MORE}, (0.1, 0.1), E5, 1000),
-  "three_layers-decay": _row("11a", THREE_LAYERS, (0.01, 0), E5, 1000, 1, 0.05),
-  "three_layers-sam": _row("11b", THREE_LAYERS, (0.01, 0.05), E5, 1000),
-}
-
-
-def _shape(row: Row, stages: Stages, width: int) -> grids.Fields:
-  """Returns the fields of a row at some stages and width."""
-  rates, rhos, lengths = zip(*stages, strict=True)
-  num_epochs = sum(lengths)
-  ends = list(itertools.accumulate(lengths))
-  period = num_epochs // NUM_SNAPSHOTS
-  num_train = row.fields.get("num_train", xor.get_config().num_train)
-  steps = period * num_train // row.batch_size
-  is_sam = rhos[0] > 0
-  num_layers = 2 if row.fields.get("model") == "mlp" else 1
-  sam = {
-    "rho": float(rhos[0]),
-    "stage_rho_factors": tuple(rho / rhos[0] for rho in rhos[1:]),
-  }
-  return {
-    **row.fields,
-    **(sam if is_sam else {"optimizer": "sgd"}),
-    "num_neurons": (width,) * num_layers,
-    "batch_size": row.batch_size,
-    "weight_decay": row.weight_decay,
-    "learning_rate": float(rates[0]),
-    "stage_starts": tuple(end / num_epochs for end in ends[:-1]),
-    "stage_lr_factors": tuple(rate / rates[0] for rate in rates[1:]),
-    "num_epochs": num_epochs,
-    "eval_every_epochs": period,
-    "snapshot_every_epochs": period,
-    "log_every_steps": steps,
-    "steps_per_call": min(steps, 10_000),
-  }
-
-
-def _grids(
-  rows: Mapping[str, Row], preset: str, width: int, num_seeds: int
-) -> tuple[grids.Grid, ...]:
-  return tuple(
-    grids.Grid(
-      "xor",
-      METRIC if row.fields.get("dataset") != "ball" else "final_test_loss",
-      {name: _shape(row, getattr(row, preset), width)},
-      {"seed": tuple(range(num_seeds))},
-      {"data_seed": -1},
-    )
-    for name, row in rows.items()
-  )
-
+OURS = "not in the paper"
+NORMALIZED = ("sim_bn", "sim_ln", "sim_ln_on_sphere")
 
 presets = {
-  "laptop": _grids(MAIN, "laptop", 100, 6) + _grids(OTHER, "laptop", 100, 4),
-  "paper": _grids(MAIN | OTHER, "paper", 500, 3),
+  "laptop": tuple(
+    xor.create(name, row, row.laptop, 100, num_seeds)
+    for rows, num_seeds in ((xor.MAIN, 6), (xor.OTHER, 4))
+    for name, row in rows.items()
+  ),
+  "paper": tuple(
+    xor.create(name, row, row.paper, 500, 3) for name, row in xor.ROWS.items()
+  ),
 }
-
-
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
-def known_minimum(shape: str, num_inputs: int = 30) -> float:
-  """Returns the least trace of the network of a row with a squared error."""
-  point = np.ones((1, num_inputs)), np.ones(1)
-  network = shape.partition("-")[0]
-  return {
-    "no_bias": flattest.minimum_without_bias(*point),
-    "bias": flattest.minimum_with_bias(*point),
-    "sim_bn": flattest.INFIMUM_SIM_BN,
-    "sim_ln": flattest.MINIMUM_SIM_LN,
-    "sim_ln_on_sphere": flattest.MINIMUM_SIM_LN,
-  }[network]
-
-
-def reach(params: Any, inputs_Nxd: np.ndarray) -> float:
-  """Returns on how many training examples a ReLU is on, as a share.
-
-  Neurons count by what they add to the outputs in absolute value. The share is
-  1/4 in a network of the four quarters of x1 x2, and 1/n in a memorizing one.
-  """
-  first = {name: np.asarray(w) for name, w in params["first"].items()}
-  readout = np.asarray(params["second"]["kernel"])[:, 0]
-  before_NxM = inputs_Nxd @ first["kernel"] + first.get("bias", 0)
-  hidden_NxM = np.maximum(before_NxM, 0)
-  size_M = hidden_NxM.mean(0) * np.abs(readout)
-  return float((hidden_NxM > 0).mean(0) @ size_M / size_M.sum())
 
 
 def measure(run: restored.Run) -> dict[str, Any]:
@@ -296,127 +88,100 @@ def measure(run: restored.Run) -> dict[str, Any]:
   c = run.config
   if c.model == "two_layer" and c.normalization == "none":
     inputs = np.concatenate([batch["inputs"] for batch in last.batches])
-    numbers["reach"] = reach(run.weights["params"], inputs)
+    numbers["reach"] = flattest.reach(run.weights["params"], inputs)
   return numbers
 
 
-NETWORKS = {
-  "no_bias": "without biases",
-  "bias": "with biases",
-  "sim_bn": "Sim-BN",
-  "sim_ln": "Sim-LN",
-  "sim_ln_on_sphere": "Sim-LN on a sphere",
-  "bias_200": "with biases, 200 examples",
-  "sim_bn_200": "Sim-BN, 200 examples",
-  "sim_ln_200": "Sim-LN, 200 examples",
-  "softplus": "softplus with biases",
-  "three_layers": "three layers with biases",
-  "logistic_no_bias": "logistic loss, without biases",
-  "logistic_bias": "logistic loss, with biases",
-  "logistic_sim_bn": "logistic loss, Sim-BN",
-  "logistic_sim_ln": "logistic loss, Sim-LN",
-}
-METHODS = {
-  "decay": "weight decay",
-  "sam": "1-SAM",
-  "noise": "label-noise SGD",
-  "sam_noise": "1-SAM on noisy targets",
-}
-OURS = "not in the paper"
-
-
-def _words(shape: str) -> str:
-  network, _, method = shape.partition("-")
-  return f"{NETWORKS[network]}, {METHODS[method]}"
-
-
-def _figure_of(shape: str) -> str:
-  figure = (MAIN | OTHER)[shape].figure
-  return f"Figure {figure}" if figure else OURS
+def known_minimum(shape: str, num_inputs: int = 30) -> float:
+  """Returns the least trace of the network of a row with a squared error."""
+  point = np.ones((1, num_inputs)), np.ones(1)
+  network = shape.partition("-")[0]
+  return {
+    "no_bias": flattest.minimum_without_bias(*point),
+    "bias": flattest.minimum_with_bias(*point),
+    "sim_bn": flattest.INFIMUM_SIM_BN,
+    "sim_ln": flattest.MINIMUM_SIM_LN,
+    "sim_ln_on_sphere": flattest.MINIMUM_SIM_LN,
+  }[network]
 
 
 class _Table:
-  """The finished runs of the rows, by shape."""
+  """The finished runs of the rows, by shape, and what is claimed of them."""
 
   def __init__(self, results: pd.DataFrame):
     runs = results[results["status"] == "finished"]
     # In percent, so that thresholds and claims speak of it as figures do.
-    self._runs = runs.assign(accuracy=100 * runs[METRIC])
+    self._runs = runs.assign(accuracy=100 * runs[xor.METRIC])
 
   def of(self, shape: str) -> pd.DataFrame:
     return self._runs[self._runs["shape"] == shape]
 
-  def accuracy(self, shape: str, generalizes: bool) -> findings.Record:
-    """Returns the claim that a row generalizes, or that it does not."""
-    mean = statistics.mean(
-      self.of(shape), "accuracy", "mean test accuracy in %, over seeds"
+  def accuracy(
+    self, shape: str, generalizes: bool, why: str = ""
+  ) -> findings.Finding:
+    """Returns the finding that a row generalizes, or that it does not."""
+    above, at_most = (
+      (GENERALIZES, math.inf) if generalizes else (-math.inf, FAILS)
     )
-    if generalizes:
-      text = f"above {GENERALIZES:g} %"
-      verdict = statistics.verdict(mean, above=GENERALIZES)
-    else:
-      text = f"at most {FAILS:g} %"
-      verdict = statistics.verdict(mean, at_most=FAILS)
-    return statistics.claim_record(
-      f"{_words(shape)}: final test accuracy {text}",
-      METRIC,
+    limit = f"above {above:g} %" if generalizes else f"at most {at_most:g} %"
+    return findings.within(
+      f"{why}{xor.words(shape)}: final test accuracy {limit}",
+      xor.METRIC,
       _figure_of(shape),
-      mean,
-      verdict,
+      statistics.mean(
+        self.of(shape), "accuracy", "mean test accuracy in %, over seeds"
+      ),
+      above=above,
+      at_most=at_most,
     )
 
-  def near(self, shape: str) -> findings.Record:
-    """Returns the claim that the trace is near the least that is known."""
+  def near(self, shape: str) -> findings.Finding:
+    """Returns the finding that the trace is near the least that is known."""
     least = known_minimum(shape)
     runs = self.of(shape)
-    ratio = statistics.mean(
-      runs.assign(ratio=runs["trace"] / least),
-      "ratio",
-      f"mean of the trace over {least:.4g}, over seeds",
-    )
-    paper = f"{_figure_of(shape)}: approached"
-    return statistics.claim_record(
-      f"{_words(shape)}: trace at most {NEAR:g} times the flattest known",
+    paper = _figure_of(shape)
+    return findings.within(
+      f"{xor.words(shape)}: trace at most {NEAR:g} times the flattest known",
       "trace",
-      OURS if _figure_of(shape) == OURS else paper,
-      ratio,
-      statistics.verdict(ratio, at_most=NEAR),
+      OURS if paper == OURS else f"{paper}: approached",
+      statistics.mean(
+        runs.assign(ratio=runs["trace"] / least),
+        "ratio",
+        f"mean of the trace over {least:.4g}, over seeds",
+      ),
+      at_most=NEAR,
     )
 
   def lower(
     self, text: str, column: str, paper: str, one: str, other: str
-  ) -> findings.Record:
-    """Returns the claim that a column of one row is below that of another."""
-    statistic = f"difference of log {column}, paired over seeds"
+  ) -> findings.Finding:
+    """Returns the finding that a column of a row is below that of another."""
     low, high = (
       runs.assign(log=np.log(runs[column]))
       for runs in (self.of(one), self.of(other))
     )
+    statistic = f"difference of log {column}, paired over seeds"
     gap = statistics.difference(low, high, "log", statistic)
     return findings.negative(text, column, paper, gap)
 
-  def more_accurate(self, text: str, one: str, other: str) -> findings.Record:
-    """Returns the claim that a row has a higher test accuracy than another."""
+  def flatter(self, network: str, method: str = "sam") -> findings.Finding:
+    """Returns the finding that a method is flatter than weight decay."""
+    one, other = f"{network}-{method}", f"{network}-decay"
+    text = f"{xor.words(one)}: flatter than weight decay"
+    return self.lower(text, "trace", _figure_of(one), one, other)
+
+  def more_accurate(self, text: str, one: str, other: str) -> findings.Finding:
+    """Returns the finding that a row has a higher test accuracy."""
     gap = statistics.difference(
       self.of(one),
       self.of(other),
       "accuracy",
       "difference of test accuracies in points, paired over seeds",
     )
-    return findings.positive(text, METRIC, OURS, gap)
+    return findings.positive(text, xor.METRIC, OURS, gap)
 
-  def flatter(self, network: str, method: str = "sam") -> findings.Record:
-    one, other = f"{network}-{method}", f"{network}-decay"
-    return self.lower(
-      f"{_words(one)}: flatter than weight decay",
-      "trace",
-      _figure_of(one),
-      one,
-      other,
-    )
-
-  def falls(self, shape: str) -> findings.Record:
-    """Returns the claim that test accuracy falls after it has peaked early."""
+  def falls(self, shape: str) -> findings.Finding:
+    """Returns the finding that accuracy falls after it has peaked early."""
     runs = self.of(shape)
     scores = np.array(runs["scores"].tolist())
     early = scores[:, : scores.shape[1] // 4].max(1)
@@ -427,18 +192,19 @@ class _Table:
       " over seeds",
     )
     return findings.negative(
-      f"{_words(shape)}: test accuracy falls after the first quarter",
-      METRIC,
+      f"{xor.words(shape)}: test accuracy falls after the first quarter",
+      xor.METRIC,
       _figure_of(shape),
       gap,
     )
 
 
-def _why(record: findings.Record) -> findings.Record:
-  return record | {"claim": f"why: {record['claim']}"}
+def _figure_of(shape: str) -> str:
+  figure = xor.ROWS[shape].figure
+  return f"Figure {figure}" if figure else OURS
 
 
-def claim(results: pd.DataFrame) -> list[findings.Record]:
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
   table = _Table(results)
   main = ("no_bias", "bias", *NORMALIZED)
   noisy = ("no_bias", "bias", "sim_bn", "sim_ln")
@@ -459,7 +225,7 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       "bias-noise",
       "bias-sam",
     ),
-    _why(table.accuracy("bias-sam_noise", False)),
+    table.accuracy("bias-sam_noise", False, "why: "),
     table.lower(
       "why: with biases, neurons of 1-SAM are on for fewer examples than those"
       " of label-noise SGD",
@@ -468,13 +234,13 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       "bias-sam",
       "bias-noise",
     ),
-    _why(table.accuracy("bias_200-sam", False)),
-    _why(table.accuracy("sim_bn_200-sam", True)),
-    _why(table.accuracy("sim_ln_200-sam", True)),
+    table.accuracy("bias_200-sam", False, "why: "),
+    table.accuracy("sim_bn_200-sam", True, "why: "),
+    table.accuracy("sim_ln_200-sam", True, "why: "),
     *(
-      record
+      finding
       for network in ("softplus", "three_layers", "logistic_bias")
-      for record in (
+      for finding in (
         table.flatter(network),
         table.accuracy(f"{network}-sam", False),
       )
@@ -497,20 +263,18 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
   ]
 
 
-COLORS = {"decay": figures.BASE, "sam": figures.SAM, "noise": "#0072B2"}
-NORMALIZED = ("sim_bn", "sim_ln", "sim_ln_on_sphere")
-# Of each scenario its rows, by what the legend calls them, and their colours.
-SCENARIOS = {
-  "without biases": {
-    METHODS[method]: (f"no_bias-{method}", color)
-    for method, color in COLORS.items()
-  },
-  "with biases": {
-    METHODS[method]: (f"bias-{method}", color)
-    for method, color in COLORS.items()
+_COLORS = {"decay": figures.BASE, "sam": figures.SAM, "noise": "#0072B2"}
+# Of each panel its rows, by what the legend calls them, and their colours.
+PANELS = {
+  **{
+    xor.NETWORKS[network].words: {
+      xor.METHODS[method].words: (f"{network}-{method}", color)
+      for method, color in _COLORS.items()
+    }
+    for network in ("no_bias", "bias")
   },
   "1-SAM with normalization": {
-    NETWORKS[network]: (f"{network}-sam", color)
+    xor.NETWORKS[network].words: (f"{network}-sam", color)
     for network, color in zip(NORMALIZED, figures.CATEGORIES[2:5], strict=True)
   },
 }
@@ -518,43 +282,68 @@ SCENARIOS = {
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   runs = results[results["status"] == "finished"]
-  fig, axes = figures.create(2 * len(SCENARIOS), list(SCENARIOS))
-  traces, scores = axes[: len(SCENARIOS)], axes[len(SCENARIOS) :]
-  for rows, above, below in zip(
-    SCENARIOS.values(), traces, scores, strict=True
-  ):
-    for label, (shape, color) in rows.items():
-      chosen = runs[runs["shape"] == shape]
-      _draw(above, chosen, "traces", label, color)
-      _draw(below, chosen, "scores", label, color)
-    least = {known_minimum(shape) for shape, _ in rows.values()}
-    text = " and ".join(f"{value:.4g}" for value in sorted(least))
-    for i, value in enumerate(least):
-      above.axhline(
-        value,
-        color=figures.PAPER,
-        linestyle="--",
-        linewidth=1.2,
-        label="" if i else f"flattest: {text}",
-        zorder=1,
-      )
-    figures.log_y_axis(above, (2, 3, 5, 8, 10, 20, 30, 50, 100, 150))
-    above.set_ylabel("trace of the Hessian")
-    below.set_ylim(45, 102)
-    below.set_ylabel("test accuracy (%)")
-    for ax in (above, below):
-      ax.set_xlabel("share of training (%)")
-      figures.legend(ax)
-  return fig
+  return panels.figure(
+    *(
+      Panel(title, _draw_traces, (runs, rows)) for title, rows in PANELS.items()
+    ),
+    *(Panel("", _draw_scores, (runs, rows)) for rows in PANELS.values()),
+  )
+
+
+def _draw_traces(
+  ax: Axes, runs: pd.DataFrame, rows: dict[str, tuple[str, Any]]
+) -> None:
+  """Draws traces of the Hessian, and the least that are known."""
+  _draw(ax, runs, rows, "traces")
+  least = {known_minimum(shape) for shape, _ in rows.values()}
+  text = " and ".join(f"{value:.4g}" for value in sorted(least))
+  for i, value in enumerate(least):
+    ax.axhline(
+      value,
+      color=figures.PAPER,
+      linestyle="--",
+      linewidth=1.2,
+      label="" if i else f"flattest: {text}",
+      zorder=1,
+    )
+  figures.log_y_axis(ax, (2, 3, 5, 8, 10, 20, 30, 50, 100, 150))
+  ax.set_ylabel("trace of the Hessian")
+
+
+def _draw_scores(
+  ax: Axes, runs: pd.DataFrame, rows: dict[str, tuple[str, Any]]
+) -> None:
+  _draw(ax, runs, rows, "scores", scale=100)
+  ax.set_ylim(45, 102)
+  ax.set_ylabel("test accuracy (%)")
 
 
 def _draw(
-  ax: Axes, runs: pd.DataFrame, column: str, label: str, color: Any
+  ax: Axes,
+  runs: pd.DataFrame,
+  rows: dict[str, tuple[str, Any]],
+  column: str,
+  scale: float = 1,
 ) -> None:
-  """Draws what a row has over training: means, and errors over seeds."""
-  if runs.empty:
-    return
-  scale = 100 if column == "scores" else 1
-  values = pd.DataFrame(runs[column].tolist()) * scale
-  x = runs["progress"].iloc[0]
-  figures.curve(ax, x, values.mean(), values.sem(), label, color)
+  """Draws what rows have over training: means, and errors over seeds."""
+  for label, (shape, color) in rows.items():
+    chosen = runs[runs["shape"] == shape]
+    if len(chosen):
+      values = pd.DataFrame(chosen[column].tolist()) * scale
+      x = chosen["progress"].iloc[0]
+      figures.curve(ax, x, values.mean(), values.sem(), label, color)
+  ax.set_xlabel("share of training (%)")
+
+
+STUDY = Study(
+  paper="Wen et al. (2023), Figures 1 to 11, Table 1",
+  claim=(
+    "the flattest networks may memorize, and SAM may generalize for another"
+    " reason than that it finds them"
+  ),
+  presets=presets,
+  claims=claims,
+  figure=figure,
+  measure=measure,
+  measure_seconds=1.0,
+)

@@ -26,30 +26,28 @@ from matplotlib.axes import Axes
 import numpy as np
 import pandas as pd
 
+from analysis import curves
 from analysis import figures
 from analysis import restored
 from analysis import statistics
 from sharpness import measures
 from sharpness import moments
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
+from studies.kit import panels
 from studies.kit import reference
+from studies.kit.conditions import SIZE
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 from training import objectives
 
-PAPER = "Figures 6a and 6b"
-CLAIM = (
-  "the larger rho, the flatter are SAM's minima and the more alike the Hessians"
-  " of examples"
-)
-SIZE = findings.SIZE
 NUM_EXAMPLES = 1000
-MEASURE_SECONDS = 2.0
 # Near zero is a twentieth of the loss of a network whose outputs are all 0; the
 # same loss is one within this factor.
 LOSS = 0.05
 FACTOR = 2
-# Column -> the paper's figure, and what `reference` calls it.
+# Column -> the paper's figure, and what `reference` calls the metric.
 MEASURED = {
   "lambda_max": ("6a", "sharpness_lambda_max"),
   "s_2": ("6b", "hessian_nonuniformity_s2"),
@@ -87,10 +85,6 @@ presets = {
     _MNIST.change(shapes=grids.mlps((75, 25), (300, 100), (1000, 300))),
   ),
 }
-
-
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
 
 
 def measure(run: restored.Run) -> dict[str, float]:
@@ -136,67 +130,76 @@ def reductions(runs: pd.DataFrame, name: str) -> pd.DataFrame:
   return pd.DataFrame(columns).reset_index()
 
 
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  records = []
-  for c in findings.conditions(results):
-    sam = f"SAM of rho {c.runs['rho'].max():g}"
-    tables = {name: reductions(c.runs, name) for name in MEASURED}
-    for name, table in tables.items():
-      paper = _quote(name)
-      percent = "decrease in % of SGD's, paired, mean over sizes"
-      rank = "Spearman correlation, mean over sizes"
-      text = f"{c.title}: {sam} has a smaller {name} than SGD"
-      estimate = statistics.mean(table, "percent", percent)
-      records.append(findings.positive(text, name, paper, estimate))
-      text = f"{c.title}: {name} falls with rho"
-      estimate = statistics.mean(table, "rank", rank)
-      records.append(findings.negative(text, name, paper, estimate))
-    paper = "not in the paper"
-    slope = f"slope for each doubling of {SIZE}, log2 of"
-    for name, table in tables.items():
-      text = f"{c.title}: {name} with {sam} falls with size"
-      estimate = statistics.slope(table, SIZE, "log2_sam", f"{slope} {name}")
-      records.append(findings.negative(text, name, paper, estimate))
-      text = f"{c.title}: {sam} divides {name} by more in a larger network"
-      estimate = statistics.slope(
-        table, SIZE, "log2_ratio", f"{slope} the ratio"
-      )
-      records.append(findings.positive(text, name, paper, estimate))
-    records += _preconditions(c)
-  return records
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  return [f for c in conditions.of(results) for f in _claims(c)]
 
 
-def _preconditions(condition: findings.Condition) -> list[findings.Record]:
-  """Returns the records that training ends near zero loss, and at the same."""
-  losses = by_rho(condition.runs, "training_loss")
+def _claims(c: conditions.Condition) -> list[findings.Finding]:
+  sam = f"SAM of rho {c.runs['rho'].max():g}"
+  tables = {name: reductions(c.runs, name) for name in MEASURED}
+  slope = f"slope for each doubling of {SIZE}, log2 of"
+  found = []
+  for name, table in tables.items():
+    found += [
+      findings.positive(
+        f"{c.title}: {sam} has a smaller {name} than SGD",
+        name,
+        _quote(name),
+        statistics.mean(
+          table, "percent", "decrease in % of SGD's, paired, mean over sizes"
+        ),
+      ),
+      findings.negative(
+        f"{c.title}: {name} falls with rho",
+        name,
+        _quote(name),
+        statistics.mean(table, "rank", "Spearman correlation, mean over sizes"),
+      ),
+    ]
+  for name, table in tables.items():
+    found += [
+      findings.negative(
+        f"{c.title}: {name} with {sam} falls with size",
+        name,
+        "not in the paper",
+        statistics.slope(table, SIZE, "log2_sam", f"{slope} {name}"),
+      ),
+      findings.positive(
+        f"{c.title}: {sam} divides {name} by more in a larger network",
+        name,
+        "not in the paper",
+        statistics.slope(table, SIZE, "log2_ratio", f"{slope} the ratio"),
+      ),
+    ]
+  return found + _preconditions(c)
+
+
+def _preconditions(c: conditions.Condition) -> list[findings.Finding]:
+  """Returns the findings that training ends near zero loss, and at the same."""
+  losses = by_rho(c.runs, "training_loss")
   largest = losses.max(axis=1)
   ratio = largest / losses.min(axis=1)
   table = pd.DataFrame({"loss": largest, "ratio": ratio})
   table = table.groupby("seed").max().reset_index()
-  records = []
-  for text, y, limit, statistic in (
-    ("ends near zero", "loss", LOSS, "largest of all sizes and rho"),
-    ("is the same for all rho", "ratio", FACTOR, "largest over smallest"),
-  ):
-    estimate = statistics.mean(
-      table, y, f"{statistic}; is so if at most {limit}"
+  return [
+    findings.within(
+      f"{c.title}: precondition: the training loss {text}",
+      "training_loss",
+      "near zero",
+      statistics.mean(table, y, f"{statistic}; is so if at most {limit}"),
+      at_most=limit,
     )
-    records.append(
-      statistics.claim_record(
-        f"{condition.title}: precondition: the training loss {text}",
-        "training_loss",
-        "near zero",
-        estimate,
-        statistics.verdict(estimate, at_most=limit),
-      )
+    for text, y, limit, statistic in (
+      ("ends near zero", "loss", LOSS, "largest of all sizes and rho"),
+      ("is the same for all rho", "ratio", FACTOR, "largest over smallest"),
     )
-  return records
+  ]
 
 
 def _paper(name: str) -> pd.DataFrame:
   """Returns the paper's values: SGD's, then SAM's, with rho if it is stated."""
   number, metric = MEASURED[name]
-  table = reference.load(number, "mnist_mlp")
+  table = reference.load(number, "mlp_mnist")
   return table[table["metric"] == metric]
 
 
@@ -212,33 +215,41 @@ def _quote(name: str) -> str:
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  main = findings.conditions(results)[0]
+  main = conditions.of(results)[0]
   rho = f"rho {main.runs['rho'].max():g}"
-  fig, (left, middle, right) = figures.create(
-    3, ["sharpness", "non-uniformity", f"SGD's over that of SAM, {rho}"]
+  of_a, of_s = ((main.runs, name) for name in MEASURED)
+  fig = panels.figure(
+    Panel("sharpness", _draw_measured, of_a, "parameters"),
+    Panel("non-uniformity", _draw_measured, of_s, "parameters"),
+    Panel(f"SGD's over that of SAM, {rho}", _draw_ratios, (main.runs,)),
   )
   fig.suptitle(f"{main.title}, squared error, near zero training loss")
-  for ax, name in ((left, "lambda_max"), (middle, "s_2")):
-    figures.rho_curves(ax, main.runs, name)
-    _draw_paper(ax, name)
-    ax.set_ylabel(name)
-  _draw_bound(left, main.runs)
-  for ax in (left, middle):
-    figures.log_y_axis(ax, (2, 3, 5, 10, 20, 30, 50))
-    figures.legend(ax, "parameters")
-  for name, color in zip(MEASURED, figures.CATEGORIES, strict=False):
-    groups = reductions(main.runs, name).groupby(SIZE)["ratio"]
-    mean, stderr = groups.mean(), groups.sem()
-    figures.curve(right, mean.index, mean, stderr, name, color)
-  figures.x_axis(right, SIZE, main.runs[SIZE])
-  right.set_ylim(bottom=0)
-  right.set_ylabel("ratio")
-  figures.legend(right)
   return fig
 
 
+def _draw_measured(ax: Axes, runs: pd.DataFrame, name: str) -> None:
+  """Draws a measurement against rho."""
+  curves.by_rho(ax, runs, name)
+  _draw_paper(ax, name)
+  ax.set_ylabel(name)
+  if name == "lambda_max":
+    _draw_bound(ax, runs)
+  figures.log_y_axis(ax, (2, 3, 5, 10, 20, 30, 50))
+
+
+def _draw_ratios(ax: Axes, runs: pd.DataFrame) -> None:
+  """Draws by what the largest rho divides the measurements."""
+  for name, color in zip(MEASURED, figures.CATEGORIES, strict=False):
+    groups = reductions(runs, name).groupby(SIZE)["ratio"]
+    mean, stderr = groups.mean(), groups.sem()
+    figures.curve(ax, mean.index, mean, stderr, name, color)
+  figures.x_axis(ax, SIZE, runs[SIZE])
+  ax.set_ylim(bottom=0)
+  ax.set_ylabel("ratio")
+
+
 def _draw_paper(ax: Axes, name: str) -> None:
-  """Draws the paper's values into a panel of `figures.rho_curves`."""
+  """Draws the paper's values into a panel of `curves.by_rho`."""
   table = _paper(name)
   values, gray = table["value"], figures.PAPER
   if "rho" in table:
@@ -259,3 +270,17 @@ def _draw_bound(ax: Axes, runs: pd.DataFrame) -> None:
   eta = runs["learning_rate"].iloc[0]
   bounds = [moments.stability_bounds(eta, rho).a for rho in rhos]
   ax.plot(at, bounds, color="0.3", linestyle=":", label="Theorem 6.3")
+
+
+STUDY = Study(
+  paper="Figures 6a and 6b",
+  claim=(
+    "the larger rho, the flatter are SAM's minima and the more alike the"
+    " Hessians of examples"
+  ),
+  presets=presets,
+  claims=claims,
+  figure=figure,
+  measure=measure,
+  measure_seconds=2.0,
+)

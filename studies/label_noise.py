@@ -25,15 +25,19 @@ from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
 import pandas as pd
 
+from analysis import curves
 from analysis import figures
 from analysis import statistics
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
 from studies.kit import panels
+from studies.kit import reference
+from studies.kit import workloads
+from studies.kit.conditions import SIZE
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 
-PAPER = "Figures 5a and 12"
-CLAIM = "under label noise, SAM gains more the more parameters there are"
 MAIN = 0.5
 # Where the gain at the main rate is stated as a number.
 SHAPES = ("width128", "filters64", "neurons300x100", "filters8")
@@ -80,115 +84,88 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
-def claim(results: pd.DataFrame) -> list[findings.Record]:
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
   return [
-    record
-    for runs in findings.by_title(results).values()
-    for record in _claim(findings.conditions(runs, MAIN))
+    finding
+    for runs in conditions.by_title(results).values()
+    for finding in _claims(conditions.of(runs, MAIN))
   ]
 
 
-def _claim(conditions: list[findings.Condition]) -> list[findings.Record]:
+def _claims(found: list[conditions.Condition]) -> list[findings.Finding]:
   """Returns the claims of a workload, whose first condition is MAIN's."""
-  main = conditions[0]
-  best = findings.other_epoch(main.metric)
-  records = [
-    findings.grows(c.title, c.metric, _quote(c), c.gains()) for c in conditions
-  ]
-  paper = _quote(main)
-  records.append(findings.grows(main.title, best, paper, main.gains(best)))
-  at = _at_shape(main)
-  for metric in (main.metric, best):
-    records.append(
+  main, lowest = found[0], min(found, key=lambda c: c.label_noise)
+  best = conditions.other_epoch(main.metric)
+  one = main.only("shape", *SHAPES)
+  gains = f"{main.title}, {one.runs['shape'].iloc[0]}: SAM gains"
+  faster = conditions.less(main.gains(), lowest.gains())
+  return [
+    *(findings.grows(c.title, c.metric, _quote(c), c.gains()) for c in found),
+    findings.grows(main.title, best, _quote(main), main.gains(best)),
+    *(
       findings.positive(
-        f"{main.title}, {at['shape'].iloc[0]}: SAM gains",
-        metric,
-        paper,
-        statistics.mean_gain(findings.gains(at, [findings.SIZE], metric)),
+        gains, metric, _quote(main), statistics.mean_gain(one.gains(metric))
       )
-    )
-  lowest = min(conditions, key=lambda c: c.label_noise)
-  records.append(
+      for metric in (main.metric, best)
+    ),
     findings.positive(
       f"{main.title}: the gain grows faster than with"
-      f" {findings.noise(lowest.label_noise)}",
+      f" {conditions.noise(lowest.label_noise)}",
       main.metric,
-      f"{paper}. {_quote(lowest)}",
-      statistics.slope(
-        findings.less(main.gains(), lowest.gains()), findings.SIZE
-      ),
-    )
-  )
-  return records
+      f"{_quote(main)}. {_quote(lowest)}",
+      statistics.slope(faster, SIZE),
+    ),
+  ]
 
 
-def _at_shape(main: findings.Condition) -> pd.DataFrame:
-  return main.runs[main.runs["shape"].isin(SHAPES)]
-
-
-def _quote(condition: findings.Condition) -> str:
+def _quote(c: conditions.Condition) -> str:
   """Returns what the paper found at a label noise, which it has in ResNets."""
-  rate, workload = condition.label_noise, condition.workload
-  if rate == 0:
-    known = findings.is_papers(workload)
-    return findings.quote_gain("7", workload if known else "resnet_cifar")
-  return findings.quote_gain("12", "resnet_cifar", rate)
+  if c.label_noise == 0:
+    known = workloads.is_papers(c.workload)
+    return reference.quote_gain("7", c.workload if known else "resnet_cifar")
+  return reference.quote_gain("12", "resnet_cifar", c.label_noise)
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  workloads = findings.by_title(results)
-  mains = [findings.conditions(runs, MAIN)[0] for runs in workloads.values()]
-  gain = "what SAM gains"
-  titles = [gain] if len(mains) == 1 else [f"{x}: {gain}" for x in workloads]
-  pairs = [x for c, t in zip(mains, titles, strict=True) for x in (c.title, t)]
-  fig, axes = figures.create(len(pairs), pairs)
-  for left, right, main, runs in zip(
-    axes[::2], axes[1::2], mains, workloads.values(), strict=True
-  ):
-    _draw(left, right, main, runs)
-  return fig
+  found = conditions.by_title(results)
+  drawn = []
+  for title, runs in found.items():
+    main = conditions.of(runs, MAIN)[0]
+    gain = "what SAM gains"
+    named = gain if len(found) == 1 else f"{title}: {gain}"
+    drawn += [
+      Panel(main.title, _draw_main, (main,)),
+      Panel(named, _draw_rates, (runs,), legend="label noise (%)"),
+    ]
+  return panels.figure(*drawn)
 
 
-def _draw(
-  left: Axes, right: Axes, main: findings.Condition, runs: pd.DataFrame
-) -> None:
-  """Draws a workload: accuracies at MAIN's noise, and the gains at each."""
-  panels.pair_curves(left, main)
-  _mark_gain(left, main)
-  groups = ["label_noise", findings.SIZE]
-  gains = findings.gains(runs, groups, main.metric)
-  summary = statistics.summary(gains, groups)
-  summary["percent"] = 100 * summary["label_noise"]
-  figures.gain_curves(right, summary, main.metric, by="percent")
+def _draw_main(ax: Axes, main: conditions.Condition) -> None:
+  """Draws the accuracies, and an arrow at the size whose gain is stated."""
+  panels.draw_pair(ax, main)
+  gains = main.only("shape", *SHAPES).gains()
+  curves.gain_arrow(ax, *gains[[SIZE, "base", "sam"]].mean())
   if main.workload == "resnet_cifar":
-    paper = findings.paper_gain("12", main.workload, MAIN)
-    panels.paper_pair(left, paper)
-    rates = sorted(summary["label_noise"].unique())
-    for rate, color in zip(rates, figures.colors(rates), strict=True):
-      paper = findings.paper_gain("12", main.workload, rate)
-      if len(paper):
-        label = f"{100 * rate:g}, paper"
-        figures.paper_curve(right, paper, label=label, color=color)
-  figures.legend(left)
-  figures.legend(right, "label noise (%)")
+    panels.draw_papers_pair(ax, reference.gain("12", main.workload, MAIN))
 
 
-def _mark_gain(ax: Axes, main: findings.Condition) -> None:
-  """Draws an arrow from SGD to SAM at the size whose gain is stated."""
-  gains = findings.gains(_at_shape(main), [findings.SIZE], main.metric)
-  x, base, sam, gain = gains[[findings.SIZE, "base", "sam", "gain"]].mean()
-  arrow = {"arrowstyle": "->", "color": "0.35", "shrinkA": 5, "shrinkB": 5}
-  ax.annotate("", (x, sam), (x, base), arrowprops=arrow)
-  ax.annotate(
-    f"{gain:+.1f}",
-    (x, (base + sam) / 2),
-    xytext=(-6, 0),
-    textcoords="offset points",
-    ha="right",
-    va="center",
-    color="0.25",
-  )
+def _draw_rates(ax: Axes, runs: pd.DataFrame) -> None:
+  """Draws the gain against the size, one curve for each label noise."""
+  panels.draw_gains(ax, runs, lambda rate: 100 * rate)
+  if runs["workload"].iloc[0] != "resnet_cifar":
+    return
+  rates = sorted(runs["label_noise"].unique())
+  for rate, color in zip(rates, figures.colors(rates), strict=True):
+    paper = reference.gain("12", "resnet_cifar", rate)
+    if len(paper):
+      label = f"{100 * rate:g}, paper"
+      curves.paper(ax, paper, label=label, color=color)
+
+
+STUDY = Study(
+  paper="Figures 5a and 12",
+  claim="under label noise, SAM gains more the more parameters there are",
+  presets=presets,
+  claims=claims,
+  figure=figure,
+)

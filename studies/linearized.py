@@ -23,22 +23,25 @@ paper preset, as the paper chooses, on the test set. There is no weight decay,
 which would pull the weights away from w0.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from matplotlib import figure as mpl_figure
+from matplotlib.axes import Axes
 import pandas as pd
 
 from analysis import figures
 from analysis import restored
 from analysis import statistics
 from sharpness import linearized
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
 from studies.kit import panels
 from studies.kit import reference
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 
-PAPER = "Figure 19"
-CLAIM = "where a network is linear in its weights, SAM is worse than SGD"
 ALPHA = "lazy_alpha"
 STABILITY = "activation_stability"
 DISTANCE = "tangent_distance"
@@ -46,7 +49,6 @@ DISTANCE = "tangent_distance"
 MARGIN = 0.5
 # 'Near 1' and 'linear' are at most so far from 1 and from the tangent model.
 NEAR = 0.05
-MEASURE_SECONDS = 0.1
 
 _SWEEP = {"rho": (0.0, 0.001, 0.01, 0.02)}
 _SHAPES = {f"alpha{a}": {ALPHA: float(a)} for a in (1, 10, 100, 1000)}
@@ -78,10 +80,6 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
 def measure(run: restored.Run) -> dict[str, float]:
   objective = run.objective()
   w = objective.weights
@@ -95,32 +93,27 @@ def measure(run: restored.Run) -> dict[str, float]:
   }
 
 
-def tuned(condition: findings.Condition) -> pd.DataFrame:
+def tuned(condition: conditions.Condition) -> pd.DataFrame:
   """Returns the runs at the best learning rate of each alpha and rho."""
-  runs = condition.runs
-  by = findings.choose_by(runs, condition.metric)
+  runs, by = condition.runs, condition.chosen_by()
   best = statistics.choose(runs, [ALPHA, "rho"], "learning_rate", by)
   return runs.merge(best[[ALPHA, "rho", "learning_rate"]])
 
 
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  (condition,) = findings.conditions(results)
-  metric, runs = condition.metric, tuned(condition)
-  first, last = (f(runs[ALPHA]) for f in (min, max))
-  lazy = runs[runs[ALPHA] == last]
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  (condition,) = conditions.of(results)
+  title, metric, runs = condition.title, condition.metric, tuned(condition)
+  first, last = runs[ALPHA].min(), runs[ALPHA].max()
   rhos = sorted(set(runs["rho"]) - {0.0})
+  lazy = runs[runs[ALPHA] == last]
   sgd, sam = lazy[lazy["rho"] == 0], lazy[lazy["rho"] > 0]
-  at_first, at_last = (f"{condition.title}, alpha {a:g}" for a in (first, last))
+  at_first, at_last = (f"{title}, alpha {a:g}" for a in (first, last))
   accuracy, stability = (_quote(y) for y in ("test_accuracy", STABILITY))
 
   def gains(alpha: float, *rhos: float) -> pd.DataFrame:
     chosen = runs[(runs[ALPHA] == alpha) & runs["rho"].isin((0.0, *rhos))]
-    return findings.gains(chosen, [ALPHA], metric)
+    return conditions.gains(chosen, [ALPHA], metric)
 
-  not_worse = statistics.mean_gain(gains(first, *rhos))
-  unstable = sgd.assign(unstable=1 - sgd[STABILITY])
-  near = statistics.mean(unstable, "unstable", "1 - stability, mean over seeds")
-  linear = statistics.mean(sgd, DISTANCE)
   return [
     findings.negative(
       f"{at_last}: SAM at its best rho is worse than SGD",
@@ -134,28 +127,32 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       accuracy,
       statistics.difference(gains(last, rhos[-1]), gains(last, rhos[0])),
     ),
-    statistics.claim_record(
+    findings.within(
       f"{at_first}: SAM at its best rho is not worse than SGD by more than"
       f" {MARGIN:g} points",
       metric,
       accuracy,
-      not_worse,
-      statistics.verdict(not_worse, above=-MARGIN),
+      statistics.mean_gain(gains(first, *rhos)),
+      above=-MARGIN,
     ),
     findings.positive(
-      f"{condition.title}: trained by SGD, activations are the more stable the"
-      " larger alpha",
+      f"{title}: trained by SGD, activations are the more stable the larger"
+      " alpha",
       STABILITY,
       stability,
       statistics.slope(runs[runs["rho"] == 0], ALPHA, STABILITY),
     ),
-    statistics.claim_record(
+    findings.within(
       f"{at_last}: trained by SGD, at most {100 * NEAR:g} % of the activations"
       " change",
       STABILITY,
       stability,
-      near,
-      statistics.verdict(near, at_most=NEAR),
+      statistics.mean(
+        sgd.assign(unstable=1 - sgd[STABILITY]),
+        "unstable",
+        "1 - stability, mean over seeds",
+      ),
+      at_most=NEAR,
     ),
     findings.positive(
       f"{at_last}: trained by SAM, more of them change, on average over rho",
@@ -165,19 +162,19 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
         sgd, sam, STABILITY, "difference of the stability, paired over seeds"
       ),
     ),
-    statistics.claim_record(
+    findings.within(
       f"{at_last}: the network trained by SGD is linear: its outputs are within"
       f" {100 * NEAR:g} % of those of the tangent model",
       DISTANCE,
       "not reported",
-      linear,
-      statistics.verdict(linear, at_most=NEAR),
+      statistics.mean(sgd, DISTANCE),
+      at_most=NEAR,
     ),
   ]
 
 
 def _paper(metric: str) -> pd.DataFrame:
-  table = reference.load("19", "cifar10_vgg11")
+  table = reference.load("19", "vgg_cifar")
   table = table[table["metric"] == metric]
   return table.rename(columns={"alpha": ALPHA})
 
@@ -193,26 +190,58 @@ def _quote(metric: str) -> str:
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  (condition,) = findings.conditions(results)
+  (condition,) = conditions.of(results)
   metric, runs = condition.metric, tuned(condition)
   runs = runs.assign(**{metric: statistics.scale(metric) * runs[metric]})
-  ours, paper = condition.title, "paper: VGG-11 on CIFAR-10"
-  titles = [ours, paper, "how far weights move", ours, paper, "how linear"]
-  fig, axes = figures.create(len(titles), titles)
-  columns = [metric, STABILITY, "weight_change", DISTANCE]
-  words = ["test accuracy (%)", "stability of activations", "||w - w0||"]
-  words += ["relative distance\nfrom the tangent model"]
-  for i, column, label in zip((0, 3, 2, 5), columns, words, strict=True):
-    panels.measured_curves(axes[i], runs, column, by="rho", x=ALPHA)
-    axes[i].set_ylabel(label)
-  for i, column in ((1, "test_accuracy"), (4, STABILITY)):
-    axes[i].sharey(axes[i - 1])
-    table = _paper(column).assign(seed=0)
-    panels.measured_curves(axes[i], table, "value", by="rho", x=ALPHA)
-    axes[i].set_ylabel(axes[i - 1].get_ylabel())
-  for i in (2, 5):
-    figures.log_y_axis(axes[i], (0.001, 0.01, 0.1, 1, 10))
-  for ax in axes:
-    ax.set_xlabel("alpha")
-    figures.legend(ax, "rho (0: SGD)")
-  return fig
+
+  accuracy, stability = "test accuracy (%)", "stability of activations"
+  papers, legend = "paper: VGG-11 on CIFAR-10", "rho (0: SGD)"
+  distance = "relative distance\nfrom the tangent model"
+  ticks = (0.001, 0.01, 0.1, 1, 10)
+  return panels.figure(
+    Panel(condition.title, _draw, (runs, metric, accuracy), legend),
+    Panel(
+      papers,
+      _draw,
+      (_paper("test_accuracy"), "value", accuracy),
+      legend,
+      share_y=0,
+    ),
+    Panel(
+      "how far weights move",
+      _draw,
+      (runs, "weight_change", "||w - w0||", ticks),
+      legend,
+    ),
+    Panel(condition.title, _draw, (runs, STABILITY, stability), legend),
+    Panel(
+      papers, _draw, (_paper(STABILITY), "value", stability), legend, share_y=3
+    ),
+    Panel("how linear", _draw, (runs, DISTANCE, distance, ticks), legend),
+  )
+
+
+def _draw(
+  ax: Axes,
+  table: pd.DataFrame,
+  column: str,
+  label: str,
+  ticks: Sequence[float] = (),
+) -> None:
+  """Draws a column against alpha; where there are ticks, on a log axis."""
+  panels.draw_measured(ax, table, column, by="rho", x=ALPHA)
+  if ticks:
+    figures.log_y_axis(ax, ticks)
+  ax.set_xlabel("alpha")
+  ax.set_ylabel(label)
+
+
+STUDY = Study(
+  paper="Figure 19",
+  claim="where a network is linear in its weights, SAM is worse than SGD",
+  presets=presets,
+  claims=claims,
+  figure=figure,
+  measure=measure,
+  measure_seconds=0.1,
+)

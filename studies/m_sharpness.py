@@ -16,11 +16,15 @@ chosen for each network and m.
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
-from analysis import figures
+from analysis import curves
 from analysis import statistics
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
+from studies.kit import panels
+from studies.kit.conditions import SIZE
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 
 PAPER = "not in the paper"
 CLAIM = "SAM gains more the fewer examples share a perturbation"
@@ -31,14 +35,13 @@ BATCH = 128
 def _with_microbatches(grid: grids.Grid) -> tuple[grids.Grid, ...]:
   """Returns the grid, and without SGD for every smaller microbatch."""
   whole = grid.change(fields={M: BATCH})
-  rhos = tuple(rho for rho in grid.sweep["rho"] if rho > 0)
   smaller = grid.change(
     shapes={
       f"{name}-m{m}": {**shape, M: m}
       for name, shape in grid.shapes.items()
       for m in (64, 32, 16)
     },
-    sweep={"rho": rhos},
+    sweep={"rho": grid.sam_rhos},
   )
   return whole, smaller
 
@@ -53,36 +56,39 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  records = []
-  for c, metric in findings.cases(results):
-    gains = findings.gains(c.runs, [findings.SIZE, M], metric)
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  found = []
+  for c, metric in conditions.with_metrics(results):
+    gains = c.gains(metric, SIZE, M)
     over_sizes = gains.groupby(["seed", M], as_index=False)["gain"].mean()
-    trend = statistics.slope(over_sizes, M)
-    verdict = statistics.verdict(trend, at_most=0)
     text = f"{c.title}: {CLAIM}, on average over the sizes"
-    records.append(statistics.claim_record(text, metric, PAPER, trend, verdict))
-  return records
+    trend = statistics.slope(over_sizes, M)
+    found.append(findings.negative(text, metric, PAPER, trend))
+  return found
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  conditions = findings.conditions(results)
-  main = conditions[0]
-  titles = [c.title for c in conditions]
-  fig, axes = figures.create(len(titles) + 1, [*titles, "best rho"])
-  size = findings.SIZE
-  for ax, c in zip(axes, conditions, strict=False):
-    table = statistics.summary(
-      findings.gains(c.runs, [size, M], c.metric), [size, M]
-    )
-    figures.gain_curves(ax, table, c.metric, M, by=size)
-    figures.legend(ax, "parameters")
-  chosen_by = findings.choose_by(main.runs, main.metric)
-  chosen = statistics.optimal_rho(main.runs, [size, M], chosen_by)
-  figures.best_rho_curves(axes[-1], chosen, size, M)
-  figures.legend(axes[-1], "parameters")
-  return fig
+  found = conditions.of(results)
+
+  best = found[0].best_rho(SIZE, M)
+  return panels.figure(
+    *(
+      Panel(
+        c.title,
+        curves.gains,
+        (c.summary(c.metric, SIZE, M), c.metric, M, SIZE),
+        "parameters",
+      )
+      for c in found
+    ),
+    Panel("best rho", curves.best_rho, (best, SIZE, M), "parameters"),
+  )
+
+
+STUDY = Study(
+  paper=PAPER,
+  claim=CLAIM,
+  presets=presets,
+  claims=claims,
+  figure=figure,
+)

@@ -17,21 +17,19 @@ from matplotlib import figure as mpl_figure
 import pandas as pd
 
 from analysis import captions
-from analysis import figures
+from analysis import curves
 from analysis import statistics
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
+from studies.kit import panels
 from studies.kit import reference
+from studies.kit import workloads
+from studies.kit.conditions import SIZE
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 
-PAPER = "Figures 4 and 8 to 10"
 CLAIM = "the best rho grows with the number of parameters"
-# Workload of configs/ -> the paper's figure, and what `reference` calls it.
-_PAPER = {
-  "resnet_cifar": ("10", "cifar10_resnet18"),
-  "mlp_mnist": ("8", "mnist_mlp"),
-  "resnet_imagenet": ("9", "imagenet_resnet50"),
-}
 
 presets = {
   "laptop": (
@@ -45,53 +43,53 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  records = []
-  for c, metric in findings.cases(results):
-    chosen_by = findings.choose_by(c.runs, metric)
-    trend = statistics.rho_trend(c.runs, findings.SIZE, chosen_by)
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  found = []
+  for c, metric in conditions.with_metrics(results):
+    chosen_by = c.chosen_by(metric)
+    trend = statistics.rho_trend(c.runs, SIZE, chosen_by)
     text, paper = f"{c.title}: {CLAIM}", _quote(c.workload)
-    records.append(findings.positive(text, chosen_by, paper, trend))
-  return records
+    found.append(findings.positive(text, chosen_by, paper, trend))
+  return found
 
 
 def _quote(workload: str) -> str:
   """Returns what the paper found in the workload that is most alike."""
-  workload = findings.nearest(workload)
-  number, name = _PAPER[workload]
-  table = reference.optimal_rho(number, name).sort_values(findings.SIZE)
+  workload = workloads.nearest(workload)
+  about = workloads.TABLE[workload]
+  table = reference.optimal_rho(workload).sort_values(SIZE)
   rhos = ", ".join(f"{rho:g}" for rho in table["rho"])
-  first, last = (captions.number(table[findings.SIZE].iloc[i]) for i in (0, -1))
+  first, last = (captions.number(table[SIZE].iloc[i]) for i in (0, -1))
   return (
-    f"Figure {number}, {findings.TITLES[workload]}: best rho {rhos} for"
+    f"Figure {about.rho_figure}, {about.title}: best rho {rhos} for"
     f" {first} to {last} parameters"
   )
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  conditions = findings.conditions(results)
-  fig, axes = figures.create(
-    len(conditions) + 1, [*(c.title for c in conditions), "best rho"]
+  found = conditions.of(results)
+  best = [c.best_rho().assign(condition=c.title) for c in found]
+  papers = [
+    reference.optimal_rho(c.workload).assign(condition=c.title)
+    for c in found
+    if workloads.TABLE[c.workload].rho_figure
+  ]
+  paper = pd.concat(papers) if papers else None
+  return panels.figure(
+    *(
+      Panel(c.title, curves.by_rho, (c.runs, c.metric), "parameters")
+      for c in found
+    ),
+    Panel(
+      "best rho", curves.best_rho, (pd.concat(best), "condition", SIZE, paper)
+    ),
   )
-  chosen, paper = [], []
-  for ax, c in zip(axes, conditions, strict=False):
-    figures.rho_curves(ax, c.runs, c.metric)
-    figures.legend(ax, "parameters")
-    chosen_by = findings.choose_by(c.runs, c.metric)
-    best = statistics.optimal_rho(c.runs, [findings.SIZE], chosen_by)
-    chosen.append(best.assign(condition=c.title))
-    if c.workload in _PAPER:
-      best = reference.optimal_rho(*_PAPER[c.workload])
-      paper.append(best.assign(condition=c.title))
-  figures.best_rho_curves(
-    axes[-1],
-    pd.concat(chosen),
-    "condition",
-    paper=pd.concat(paper) if paper else None,
-  )
-  figures.legend(axes[-1])
-  return fig
+
+
+STUDY = Study(
+  paper="Figures 4 and 8 to 10",
+  claim=CLAIM,
+  presets=presets,
+  claims=claims,
+  figure=figure,
+)

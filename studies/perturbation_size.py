@@ -34,17 +34,14 @@ from analysis import figures
 from analysis import restored
 from analysis import statistics
 from sharpness import neighborhood
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
 from studies.kit import panels
+from studies.kit.conditions import SIZE
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 
-PAPER = "Section 4.2"
-CLAIM = (
-  "at a fixed rho, SAM's perturbation changes the gradient less the more"
-  " parameters there are"
-)
-SIZE = findings.SIZE
 STAGES = {
   "start": "at initialization",
   "equal": "at equal training loss",
@@ -55,7 +52,6 @@ CHANGE = "||g_SAM - g|| / ||g||"
 LEVEL = 0.25
 MAX_RHO = 0.2
 NUM_BATCHES = 32
-MEASURE_SECONDS = 0.3
 
 
 def _with_snapshots(
@@ -63,7 +59,7 @@ def _with_snapshots(
 ) -> grids.Grid:
   """Returns the grid without SGD, and with snapshots after initialization."""
   return grid.change(
-    sweep={"rho": tuple(rho for rho in grid.sweep["rho"] if rho > 0)},
+    sweep={"rho": grid.sam_rhos},
     fields={
       "num_epochs": num_epochs,
       "snapshot_every_epochs": num_epochs // num_snapshots,
@@ -86,10 +82,6 @@ presets = {
     _with_snapshots(grids.CIFAR_RESNET, 200, 2),
   ),
 }
-
-
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
 
 
 def label_entropy(rate: float, num_classes: int = 10) -> float:
@@ -166,47 +158,49 @@ def logarithms(runs: pd.DataFrame) -> pd.DataFrame:
   return pd.DataFrame(rows)
 
 
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  records = []
-  for c in findings.conditions(results):
-    table = logarithms(c.runs)
-    for name, words in (
-      ("perturbation", "rho / ||w||"),
-      ("change", CHANGE),
-    ):
-      records += [
-        findings.negative(
-          f"{c.title}: {words} falls with size, {STAGES[stage]}",
-          f"{stage}_{name}",
-          "argued, not measured",
-          _slope(table, f"{stage}_{name}", words),
-        )
-        for stage in ("start", "end")
-      ]
-    words = f"the rho that changes the gradient by {100 * LEVEL:g} %"
-    records += [
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  return [f for c in conditions.of(results) for f in _claims(c)]
+
+
+def _claims(c: conditions.Condition) -> list[findings.Finding]:
+  table = logarithms(c.runs)
+  level = f"the rho that changes the gradient by {100 * LEVEL:g} %"
+  found = [
+    *(
+      findings.negative(
+        f"{c.title}: {words} falls with size, {STAGES[stage]}",
+        f"{stage}_{name}",
+        "argued, not measured",
+        _slope(table, f"{stage}_{name}", words),
+      )
+      for name, words in (("perturbation", "rho / ||w||"), ("change", CHANGE))
+      for stage in ("start", "end")
+    ),
+    *(
       findings.positive(
-        f"{c.title}: {words} grows with size, {STAGES[stage]}",
+        f"{c.title}: {level} grows with size, {STAGES[stage]}",
         f"{stage}_change",
         "not in the paper",
-        _slope(table, f"{stage}_rho", words),
+        _slope(table, f"{stage}_rho", level),
       )
       for stage in ("start", "end")
-    ]
-    if c.label_noise:
-      table = table.groupby(SIZE).filter(
-        lambda part: part["equal_change"].notna().all()
+    ),
+  ]
+  if c.label_noise:
+    # Of sizes of which every seed had such a loss.
+    equal = table.groupby(SIZE).filter(
+      lambda part: part["equal_change"].notna().all()
+    )
+    found.append(
+      findings.negative(
+        f"{c.title}: why: {CHANGE} falls with size {STAGES['equal']}, before"
+        f" wrong labels are fit ({equal[SIZE].nunique()} sizes)",
+        "equal_change",
+        "not in the paper",
+        _slope(equal, "equal_change", CHANGE),
       )
-      num_sizes = table[SIZE].nunique()
-      text = (
-        f"{c.title}: why: {CHANGE} falls with size {STAGES['equal']},"
-        f" before wrong labels are fit ({num_sizes} sizes)"
-      )
-      estimate = _slope(table, "equal_change", CHANGE)
-      records.append(
-        findings.negative(text, "equal_change", "not in the paper", estimate)
-      )
-  return records
+    )
+  return found
 
 
 def _slope(table: pd.DataFrame, y: str, name: str) -> statistics.Estimate:
@@ -215,46 +209,61 @@ def _slope(table: pd.DataFrame, y: str, name: str) -> statistics.Estimate:
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  main = findings.conditions(results)[0]
+  main = conditions.of(results)[0]
   titles = dict(STAGES)
   if main.label_noise:
     titles["equal"] += f", {label_entropy(main.label_noise):.2f}"
   else:
     del titles["equal"]
-  stages = [stage for stage in titles if stage != "half"]
-  fig, axes = figures.create(
-    len(stages) + 1,
-    [titles[s] for s in stages] + [f"rho that changes it by {100 * LEVEL:g} %"],
+  fig = panels.figure(
+    *(
+      Panel(title, _draw_change, (main.runs, stage), "rho", 0, 0)
+      for stage, title in titles.items()
+      if stage != "half"
+    ),
+    Panel(
+      f"rho that changes it by {100 * LEVEL:g} %", _draw_rho, (main, titles)
+    ),
   )
   fig.suptitle(f"{main.title}: how much rho changes the gradient")
-  for ax, stage in zip(axes, stages, strict=False):
-    if ax is not axes[0]:
-      ax.sharex(axes[0])
-      ax.sharey(axes[0])
-    panels.measured_curves(ax, main.runs, f"{stage}_change", by="rho")
-    figures.log_y_axis(ax, (0.03, 0.1, 0.3, 1, 3))
-    ax.set_ylabel(CHANGE)
-    figures.legend(ax, "rho")
-  _draw_rho(axes[-1], main, titles)
-  figures.legend(axes[-1])
   return fig
 
 
+def _draw_change(ax: Axes, runs: pd.DataFrame, stage: str) -> None:
+  """Draws the change of the gradient against the size, by rho."""
+  panels.draw_measured(ax, runs, f"{stage}_change", by="rho")
+  figures.log_y_axis(ax, (0.03, 0.1, 0.3, 1, 3))
+  ax.set_ylabel(CHANGE)
+
+
 def _draw_rho(
-  ax: Axes, condition: findings.Condition, titles: Mapping[str, str]
+  ax: Axes, c: conditions.Condition, titles: Mapping[str, str]
 ) -> None:
   """Draws the rho of an equal change, and the best rho, against the size."""
-  table = logarithms(condition.runs)
+  table = logarithms(c.runs)
   for stage, color in zip(titles, figures.colors(list(titles)), strict=True):
     log = table.groupby(SIZE)[f"{stage}_rho"].agg(["mean", "sem"]).dropna()
     rho = 2 ** log["mean"]
     stderr = rho * math.log(2) * log["sem"]
     figures.curve(ax, log.index, rho, stderr, titles[stage], color)
-  chosen_by = findings.choose_by(condition.runs, condition.metric)
-  best = statistics.optimal_rho(condition.runs, [SIZE], chosen_by)
+  best = c.best_rho()
   figures.curve(
     ax, best[SIZE], best["rho"], None, "best rho", figures.BASE, dashed=True
   )
   figures.x_axis(ax, SIZE, best[SIZE])
   figures.log_y_axis(ax, (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3))
   ax.set_ylabel("rho")
+
+
+STUDY = Study(
+  paper="Section 4.2",
+  claim=(
+    "at a fixed rho, SAM's perturbation changes the gradient less the more"
+    " parameters there are"
+  ),
+  presets=presets,
+  claims=claims,
+  figure=figure,
+  measure=measure,
+  measure_seconds=0.3,
+)

@@ -28,29 +28,26 @@ import numpy as np
 import pandas as pd
 
 from analysis import captions
+from analysis import curves
 from analysis import figures
 from analysis import statistics
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
+from studies.kit import epochs
 from studies.kit import findings
 from studies.kit import grids
 from studies.kit import panels
 from studies.kit import reference
-from studies.kit import stopping_epoch
+from studies.kit import workloads
+from studies.kit.conditions import SIZE
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 
-PAPER = "Figures 5c, 5d, 5e, 16 and 18"
-CLAIM = (
-  "without weight decay, early stopping or inductive bias SAM's gain does not"
-  " grow with the number of parameters; and no weight decay makes up for SAM"
-)
-SIZE = findings.SIZE
 # The workloads of Figure 5c, and the decay with which the gain is said to grow.
 DECAY = {"mlp_digits": 5e-3, "resnet_cifar": 5e-4}
 
 # Those of Figures 5d and 5e.
 TAGGING = ("transformer_hmm", "transformer_pos")
 IMAGES = ("vit_digits", "resnet_digits", "vit_cifar", "resnet_cifar")
-
-_DECAY_PANELS = ("gain", "at the best decay of each", "SGD", "SAM")
 
 _CIFAR_DECAYS = (0.0, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3)
 presets = {
@@ -79,22 +76,13 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
+def _gains(c: conditions.Condition, decay: float, metric: str) -> pd.DataFrame:
+  return c.only("weight_decay", decay).gains(metric)
 
 
-def _gains(
-  condition: findings.Condition, decay: float, metric: str
-) -> pd.DataFrame:
-  runs = condition.runs[condition.runs["weight_decay"] == decay]
-  return findings.gains(runs, [SIZE], metric)
-
-
-def _gains_at_best_decays(
-  condition: findings.Condition, metric: str
-) -> pd.DataFrame:
+def _gains_at_best_decays(c: conditions.Condition, metric: str) -> pd.DataFrame:
   """Returns the gain of SAM at its best decay over SGD at its own."""
-  runs, by = condition.runs, findings.choose_by(condition.runs, metric)
+  runs, by = c.runs, c.chosen_by(metric)
   decayed = [SIZE, "weight_decay"]
   best_rho = statistics.optimal_rho(runs, decayed, by)
   sides = [
@@ -105,7 +93,7 @@ def _gains_at_best_decays(
     side.merge(statistics.choose(side, [SIZE], "weight_decay", by)[decayed])
     for side in sides
   ]
-  return findings.gains(pd.concat(best), [SIZE], metric)
+  return conditions.gains(pd.concat(best), [SIZE], metric)
 
 
 def _with_decays(results: pd.DataFrame) -> pd.DataFrame:
@@ -113,9 +101,9 @@ def _with_decays(results: pd.DataFrame) -> pd.DataFrame:
   return results[results["workload"].isin(list(DECAY))]
 
 
-def _tagging(results: pd.DataFrame) -> list[findings.Condition]:
+def _tagging(results: pd.DataFrame) -> list[conditions.Condition]:
   """Returns the runs of Figure 5d."""
-  return findings.conditions(results[results["workload"].isin(TAGGING)])
+  return conditions.of(results[results["workload"].isin(TAGGING)])
 
 
 def _images(results: pd.DataFrame) -> pd.DataFrame:
@@ -126,118 +114,117 @@ def _images(results: pd.DataFrame) -> pd.DataFrame:
   return results[is_image]
 
 
-def claim(results: pd.DataFrame) -> list[findings.Record]:
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
   return [
-    *_claim_decay(_with_decays(results)),
-    *stopping_epoch.claim(_tagging(results)),
-    *findings.claim_no_bias(_images(results)),
+    *_claims_of_decay(_with_decays(results)),
+    *epochs.claims(_tagging(results)),
+    *findings.no_growth_without_bias(_images(results)),
   ]
 
 
-def _claim_decay(results: pd.DataFrame) -> list[findings.Record]:
-  records = []
-  paper = " and ".join(
-    findings.quote_gain(number, "resnet_cifar") for number in ("16a", "7")
+def _claims_of_decay(results: pd.DataFrame) -> list[findings.Finding]:
+  cases = conditions.with_metrics(results)
+  growth = " and ".join(
+    reference.quote_gain(number, "resnet_cifar") for number in ("16a", "7")
   )
-  for c, metric in findings.cases(results):
-    having = DECAY[c.workload]
-    records.append(
+  tuned = reference.quote("18", "resnet_cifar", _paper_18())
+  return [
+    *(
       findings.does_not_grow(
         f"{c.title}: without weight decay the gain does not grow as with"
-        f" {_text(having)}",
+        f" {_text(DECAY[c.workload])}",
         metric,
-        paper,
+        growth,
         _gains(c, 0.0, metric),
-        _gains(c, having, metric),
+        _gains(c, DECAY[c.workload], metric),
       )
-    )
-  for c, metric in findings.cases(results):
-    title = f"{c.title}, weight decay {_text(DECAY[c.workload])}"
-    gains = _gains(c, DECAY[c.workload], metric)
-    records.append(findings.grows(title, metric, paper, gains))
-  paper = findings.quote("18", "resnet_cifar", _paper_18())
-  for c, metric in findings.cases(results):
-    records.append(
+      for c, metric in cases
+    ),
+    *(
+      findings.grows(
+        f"{c.title}, weight decay {_text(DECAY[c.workload])}",
+        metric,
+        growth,
+        _gains(c, DECAY[c.workload], metric),
+      )
+      for c, metric in cases
+    ),
+    *(
       findings.positive(
         f"{c.title}: SAM at its best weight decay beats SGD at its own",
         metric,
-        paper,
+        tuned,
         statistics.mean_gain(_gains_at_best_decays(c, metric)),
       )
-    )
-  return records + [
-    findings.sgd_fits_less(
-      f"{c.title}: SGD fits fewer of the (noisy) training labels with weight"
-      f" decay {_text(DECAY[c.workload])}",
-      _gains(c, DECAY[c.workload], findings.FIT),
-      _gains(c, 0.0, findings.FIT),
-    )
-    for c in findings.conditions(results)
-    if c.label_noise
+      for c, metric in cases
+    ),
+    *(
+      findings.fits_less(
+        f"{c.title}: SGD fits fewer of the (noisy) training labels with weight"
+        f" decay {_text(DECAY[c.workload])}",
+        _gains(c, DECAY[c.workload], conditions.FIT),
+        _gains(c, 0.0, conditions.FIT),
+      )
+      for c in conditions.of(results)
+      if c.label_noise
+    ),
   ]
 
 
 def _paper_18() -> pd.DataFrame:
   """Returns the paper's accuracies at the best decay, and their difference."""
-  table = reference.load("18", "cifar10_resnet18")
+  table = reference.load("18", "resnet_cifar")
   best = table.groupby([SIZE, "optimizer"])["value"].max().unstack()
   best = best.rename(columns={"sgd": "base"}).reset_index()
   return best.assign(mean=best["sam"] - best["base"], stderr=np.nan)
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  decays = findings.conditions(_with_decays(results))[:1]
-  tagging = _tagging(results)
-  images = findings.conditions(_images(results))
-  titles = [
-    *(f"{c.title}: {what}" for c in decays for what in _DECAY_PANELS),
-    *(c.title for c in (*tagging, *images)),
-  ]
-  fig, axes = figures.create(len(titles), titles)
-  panels_left = iter(axes)
-  for c in decays:
-    _draw_decay(c, *(next(panels_left) for _ in _DECAY_PANELS))
-  for c in tagging:
-    stopping_epoch.draw_gains(next(panels_left), c)
-  for c in images:
-    ax = next(panels_left)
-    panels.gain_curves(ax, c.runs)
-    panels.paper_gain(ax, "7", c.workload)
-    figures.legend(ax)
-  return fig
-
-
-def _draw_decay(
-  main: findings.Condition, gain: Axes, best: Axes, sgd: Axes, sam: Axes
-) -> None:
-  """Draws the panels of Figures 5c and 18."""
-  group = ["weight_decay", SIZE]
-  gains = findings.gains(main.runs, group, main.metric)
-  summary = statistics.summary(gains, group)
-  compared = summary[summary["weight_decay"].isin((0, DECAY[main.workload]))]
-  compared = compared.assign(
-    decay="weight decay " + compared["weight_decay"].map(_text)
+  return panels.figure(
+    *(
+      panel
+      for c in conditions.of(_with_decays(results))[:1]
+      for panel in _panels_of_decay(c)
+    ),
+    *(Panel(c.title, epochs.draw_gains, (c,)) for c in _tagging(results)),
+    *(
+      Panel(c.title, panels.draw_gains_beside_papers, (c.runs, "7"))
+      for c in conditions.of(_images(results))
+    ),
   )
-  figures.gain_curves(gain, compared, main.metric, by="decay")
-  panels.paper_gain(gain, "16a", main.workload, "weight decay 0, paper")
-  figures.legend(gain)
-  tuned = statistics.summary(_gains_at_best_decays(main, main.metric), [SIZE])
-  figures.pair_curves(best, tuned, main.metric)
-  if findings.is_papers(main.workload):
-    panels.paper_pair(best, _paper_18())
-  figures.legend(best)
-  sgd.sharey(sam)
-  for ax, name in ((sgd, "base"), (sam, "sam")):
-    _draw_decays(ax, summary, name)
-    ax.set_ylabel(captions.metric(main.metric))
-    figures.legend(ax, "parameters")
 
 
-def _text(decay: float) -> str:
-  return f"{decay:g}".replace("e-0", "e-")
+def _panels_of_decay(main: conditions.Condition) -> list[Panel]:
+  """Returns the panels of Figures 5c and 18; no others are before them."""
+  summary = main.summary(main.metric, "weight_decay", SIZE)
+
+  def draw_gains(ax: Axes) -> None:
+    compared = summary[summary["weight_decay"].isin((0, DECAY[main.workload]))]
+    compared = compared.assign(
+      decay="weight decay " + compared["weight_decay"].map(_text)
+    )
+    curves.gains(ax, compared, main.metric, by="decay")
+    label = "weight decay 0, paper"
+    panels.draw_papers_gain(ax, "16a", main.workload, label)
+
+  def draw_best(ax: Axes) -> None:
+    gains = _gains_at_best_decays(main, main.metric)
+    curves.pair(ax, statistics.summary(gains, [SIZE]), main.metric)
+    if workloads.is_papers(main.workload):
+      panels.draw_papers_pair(ax, _paper_18())
+
+  sgd, sam = ((summary, name, main.metric) for name in ("base", "sam"))
+  return [
+    Panel(f"{main.title}: gain", draw_gains),
+    Panel(f"{main.title}: at the best decay of each", draw_best),
+    Panel(f"{main.title}: SGD", _draw_decays, sgd, "parameters", share_y=3),
+    Panel(f"{main.title}: SAM", _draw_decays, sam, "parameters"),
+  ]
 
 
-def _draw_decays(ax: Axes, summary: pd.DataFrame, name: str) -> None:
+def _draw_decays(
+  ax: Axes, summary: pd.DataFrame, name: str, metric: str
+) -> None:
   """Draws SGD or SAM against the decay, one curve for each size."""
   decays = np.unique(summary["weight_decay"])
   sizes = np.unique(summary[SIZE])
@@ -250,3 +237,20 @@ def _draw_decays(ax: Axes, summary: pd.DataFrame, name: str) -> None:
     )
   ax.set_xticks(range(len(decays)), [_text(decay) for decay in decays])
   ax.set_xlabel("weight decay")
+  ax.set_ylabel(captions.metric(metric))
+
+
+def _text(decay: float) -> str:
+  return f"{decay:g}".replace("e-0", "e-")
+
+
+STUDY = Study(
+  paper="Figures 5c, 5d, 5e, 16 and 18",
+  claim=(
+    "without weight decay, early stopping or inductive bias SAM's gain does not"
+    " grow with the number of parameters; and no weight decay makes up for SAM"
+  ),
+  presets=presets,
+  claims=claims,
+  figure=figure,
+)

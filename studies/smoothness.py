@@ -32,32 +32,31 @@ from typing import Any
 
 import jax
 from matplotlib import figure as mpl_figure
+from matplotlib.axes import Axes
 import numpy as np
 import pandas as pd
 
 from analysis import captions
+from analysis import curves
 from analysis import figures
 from analysis import restored
 from analysis import statistics
 from run_folder import snapshots
 from sharpness import smoothness
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
 from studies.kit import panels
 from studies.kit import reference
+from studies.kit.conditions import SIZE
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 
-PAPER = "Figure 21"
-CLAIM = (
-  "late in training by SAM, a larger network is smoother and has a larger PL"
-  " constant"
-)
-SIZE = findings.SIZE
 BETA, ALPHA = "smoothness", "pl_constant"
+LABELS = {BETA: "smoothness beta", ALPHA: "PL constant alpha"}
 RELATIVE = "late_pl_constant_over_loss"
 LATE = 0.1
 NUM_EARLY = 8
-MEASURE_SECONDS = 4.0
 # Of 1,437 digits, those that are not held out.
 NUM_FEW = 72
 FEW = f"MLP on {NUM_FEW} digits, squared error"
@@ -78,7 +77,7 @@ presets = {
       sweep=_SAM, fields={"snapshot_every_epochs": 1, "eval_every_epochs": 25}
     ),
     _MLP.change(
-      shapes={f"{name}-few": shape for name, shape in _MLP.shapes.items()},
+      suffix="-few",
       fields={
         "validation_fraction": 0.95,
         "batch_size": 24,
@@ -118,10 +117,6 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
 def measure(run: restored.Run) -> dict[str, Any]:
   objective = run.objective(
     batch_statistics="batch_stats" in run.weights["model_state"]
@@ -152,20 +147,20 @@ def measure(run: restored.Run) -> dict[str, Any]:
   }
 
 
-def _conditions(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _by_title(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
   """Returns the runs by workload; those with few digits last."""
   results = results[results["status"] == "finished"]
   few = results["loss"] == "squared_error"
-  found = findings.by_title(results[~few])
+  found = conditions.by_title(results[~few])
   return found | ({FEW: results[few]} if few.any() else {})
 
 
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  conditions = _conditions(results)
-  few = conditions.pop(FEW, None)
-  records = []
-  for title, runs in conditions.items():
-    records += [
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  workloads = _by_title(results)
+  few = workloads.pop(FEW, None)
+  found = []
+  for title, runs in workloads.items():
+    found += [
       findings.negative(
         f"{title}: a larger network is smoother",
         f"late_{BETA}",
@@ -187,16 +182,19 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
       ),
     ]
   if few is not None:
-    text = f"{FEW}: why: where the loss has a PL constant, it grows with size"
-    slope = statistics.slope(few, SIZE, f"late_{ALPHA}")
-    records.append(
-      findings.positive(text, f"late_{ALPHA}", "not in the paper", slope)
+    found.append(
+      findings.positive(
+        f"{FEW}: why: where the loss has a PL constant, it grows with size",
+        f"late_{ALPHA}",
+        "not in the paper",
+        statistics.slope(few, SIZE, f"late_{ALPHA}"),
+      )
     )
-  return records
+  return found
 
 
 def _paper(name: str) -> pd.DataFrame:
-  table = reference.load("21", "cifar10_resnet18")
+  table = reference.load("21", "resnet_cifar")
   return table[table["metric"] == f"late_{name}"]
 
 
@@ -209,36 +207,47 @@ def _quote(name: str) -> str:
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  conditions = _conditions(results)
-  late = pd.concat([runs.assign(of=of) for of, runs in conditions.items()])
-  conditions.pop(FEW, None)
-  titles = [*conditions, "last tenth of the epochs"]
-  fig, axes = figures.create(2 * len(titles), 2 * titles)
-  for name, label, row in (
-    (BETA, "smoothness beta", axes[: len(titles)]),
-    (ALPHA, "PL constant alpha", axes[len(titles) :]),
-  ):
-    for ax, runs in zip(row, conditions.values(), strict=False):
-      epochs = runs["epochs"].iloc[0]
-      figures.loss_curves(ax, epochs, _curves(runs, name), y_label=label)
-      figures.log_y_axis(ax, _TICKS)
-      figures.legend(ax, "parameters")
-    panels.measured_curves(row[-1], late, f"late_{name}", by="of")
-    figures.paper_curve(
-      row[-1], _paper(name), "value", label="ResNet-18 on CIFAR-10, paper"
-    )
-    figures.log_y_axis(row[-1], _TICKS)
-    row[-1].set_ylabel(label)
-    figures.legend(row[-1])
-  return fig
+  by_title = _by_title(results)
+  late = pd.concat([runs.assign(of=of) for of, runs in by_title.items()])
+  by_title.pop(FEW, None)
+  shown = []
+  for name in LABELS:
+    shown += [
+      Panel(title, _draw_epochs, (runs, name), "parameters")
+      for title, runs in by_title.items()
+    ]
+    shown.append(Panel("last tenth of the epochs", _draw_late, (late, name)))
+  return panels.figure(*shown)
 
 
-def _curves(
-  runs: pd.DataFrame, name: str
-) -> dict[float, tuple[np.ndarray, np.ndarray]]:
-  """Returns means over seeds and standard errors, by the size."""
-  curves = {}
+def _draw_epochs(ax: Axes, runs: pd.DataFrame, name: str) -> None:
+  """Draws means over seeds against the epoch, one curve for each size."""
+  means = {}
   for size, part in runs.groupby(SIZE):
     table = pd.DataFrame(part[name].to_list())
-    curves[size] = table.mean().to_numpy(), table.sem().to_numpy()
-  return curves
+    means[size] = table.mean().to_numpy(), table.sem().to_numpy()
+  curves.losses(ax, runs["epochs"].iloc[0], means, y_label=LABELS[name])
+  figures.log_y_axis(ax, _TICKS)
+
+
+def _draw_late(ax: Axes, runs: pd.DataFrame, name: str) -> None:
+  """Draws means over the last epochs against the size, and the paper's."""
+  panels.draw_measured(ax, runs, f"late_{name}", by="of")
+  label = "ResNet-18 on CIFAR-10, paper"
+  curves.paper(ax, _paper(name), "value", label=label)
+  figures.log_y_axis(ax, _TICKS)
+  ax.set_ylabel(LABELS[name])
+
+
+STUDY = Study(
+  paper="Figure 21",
+  claim=(
+    "late in training by SAM, a larger network is smoother and has a larger PL"
+    " constant"
+  ),
+  presets=presets,
+  claims=claims,
+  figure=figure,
+  measure=measure,
+  measure_seconds=4.0,
+)

@@ -43,23 +43,20 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures
+from analysis import landscapes
 from analysis import restored
 from analysis import statistics
 from data import regression_1d
 from sharpness import landscape
 from sharpness import measures
-from studies.kit import cells as cells_lib
 from studies.kit import findings
 from studies.kit import grids
+from studies.kit import panels
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 from theory import polylines
 from training import objectives
 
-PAPER = "Figures 2 and 3"
-CLAIM = (
-  "in wide networks SAM finds simple functions, which are much the same for"
-  " every seed"
-)
-MEASURE_SECONDS = 0.3
 FIRST, LAST = regression_1d.INPUTS[[0, -1]]
 # Figure 2 shows a little more than the data.
 GRID = np.linspace(FIRST - 0.05, LAST + 0.05, 401)
@@ -135,10 +132,6 @@ presets = {
   ),
   "paper": (_GRID,),
 }
-
-
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
 
 
 def measure(run: restored.Run) -> dict[str, Any]:
@@ -266,10 +259,10 @@ def _ratio(
   return dataclasses.replace(found, value=value, low=low, high=high)
 
 
-def claim(results: pd.DataFrame) -> list[findings.Record]:
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
   widths = _by_width(results)
-  records = [
-    _record([n], VARIANCE, BELOW, FUNCTIONS, variance_ratio(runs))
+  found = [
+    _finding([n], VARIANCE, BELOW, FUNCTIONS, variance_ratio(runs))
     for n, runs in reversed(widths)
   ]
   for is_wide in (True, False):
@@ -277,48 +270,45 @@ def claim(results: pd.DataFrame) -> list[findings.Record]:
     neurons = [n for n, _ in chosen]
     runs = pd.concat(part for _, part in chosen)
     for column, about in COMPARED.items():
-      records.append(_record(neurons, *about, paired_ratio(runs, column)))
+      found.append(_finding(neurons, *about, paired_ratio(runs, column)))
     if SMALL_RHO in set(runs["rho"]):
       for column in EXPLAINED:
         ratio = paired_ratio(runs, column, SMALL_RHO)
-        record = _record(neurons, *COMPARED[column], ratio)
-        text = f"why: rho {SMALL_RHO}, {record['claim']}"
-        records.append(record | {"claim": text, "paper": "not in the paper"})
-  return records
+        finding = _finding(neurons, *COMPARED[column], ratio)
+        text = f"why: rho {SMALL_RHO}, {finding['claim']}"
+        found.append(finding | {"claim": text, "paper": "not in the paper"})
+  return found
 
 
-def _record(
+def _finding(
   neurons: Sequence[int],
   name: str,
   limits: tuple[float, float],
   paper: tuple[str, str],
   ratio: statistics.Estimate,
-) -> findings.Record:
-  """Returns the record of what is claimed of wide or of narrow networks."""
+) -> findings.Finding:
+  """Returns the finding of what is claimed of wide or of narrow networks."""
   is_narrow = max(neurons) < WIDE
   limits = SIMILAR if is_narrow else limits
   who = " and ".join(f"{n:,}" for n in neurons)
-  return statistics.claim_record(
+  return findings.within(
     f"{who} neurons: SAM's {name} is {LIMITS[limits]} SGD's",
     name,
     paper[is_narrow],
     ratio,
-    statistics.verdict(ratio, above=limits[0], at_most=limits[1]),
+    above=limits[0],
+    at_most=limits[1],
   )
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   # The functions, and after every second width its plane.
-  panels: list[tuple[str, Callable[[Axes, pd.DataFrame], None], Any]] = []
+  shown = []
   for n, runs in _by_width(results):
-    panels.append((f"{n:,} neurons", _draw_functions, runs))
+    shown.append(Panel(f"{n:,} neurons", _draw_functions, (runs,)))
     if n in PLANES:
-      panels.append((f"{n:,} neurons, seed 0", _draw_plane, runs))
-  fig, axes = figures.create(len(panels), [title for title, *_ in panels])
-  for ax, (_, draw, runs) in zip(axes, panels, strict=True):
-    draw(ax, runs)
-    figures.legend(ax)
-  return fig
+      shown.append(Panel(f"{n:,} neurons, seed 0", _draw_plane, (runs,)))
+  return panels.figure(*shown)
 
 
 def _draw_functions(ax: Axes, runs: pd.DataFrame) -> None:
@@ -348,7 +338,7 @@ def _draw_functions(ax: Axes, runs: pd.DataFrame) -> None:
 
 def _draw_plane(ax: Axes, runs: pd.DataFrame) -> None:
   (row,) = runs[runs["plane_loss"].map(type).eq(list)].to_dict("records")
-  figures.landscape_plane(
+  landscapes.plane(
     ax,
     row["plane_x"],
     row["plane_y"],
@@ -359,3 +349,17 @@ def _draw_plane(ax: Axes, runs: pd.DataFrame) -> None:
     },
     names=("first component of the weights", "second component"),
   )
+
+
+STUDY = Study(
+  paper="Figures 2 and 3",
+  claim=(
+    "in wide networks SAM finds simple functions, which are much the same for"
+    " every seed"
+  ),
+  presets=presets,
+  claims=claims,
+  figure=figure,
+  measure=measure,
+  measure_seconds=0.3,
+)

@@ -11,17 +11,22 @@ as long. Metric: test accuracy, with rho chosen for each size.
 """
 
 from matplotlib import figure as mpl_figure
+from matplotlib.axes import Axes
 import pandas as pd
 
 from analysis import captions
+from analysis import curves
 from analysis import figures
 from analysis import statistics
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
 from studies.kit import panels
+from studies.kit import reference
+from studies.kit.conditions import SIZE
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 
-PAPER = "Figure 20"
 CLAIM = "SAM is better than SGD for twice the epochs"
 
 
@@ -29,7 +34,7 @@ def _with_twice(grid: grids.Grid, num_epochs: int) -> tuple[grids.Grid, ...]:
   """Returns the grid for so many epochs, and SGD's for twice as many."""
   once = grid.change(fields={"num_epochs": num_epochs})
   twice = grid.change(
-    shapes={f"{name}-twice": shape for name, shape in grid.shapes.items()},
+    suffix="-twice",
     sweep={"rho": ()},
     fields={"optimizer": "sgd", "num_epochs": 2 * num_epochs},
   )
@@ -42,61 +47,75 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
 def _gains(
-  runs: pd.DataFrame, group: list[str], metric: str, twice: bool = True
+  c: conditions.Condition, metric: str = "", twice: bool = True
 ) -> pd.DataFrame:
   """Returns the gain over SGD for once or twice SAM's epochs."""
-  is_sam = runs["rho"] > 0
-  epochs = runs.loc[is_sam, "num_epochs"].max() * (2 if twice else 1)
-  pairs = runs[is_sam | (runs["num_epochs"] == epochs)]
-  return findings.gains(pairs, group, metric)
+  is_sam = c.runs["rho"] > 0
+  epochs = c.runs.loc[is_sam, "num_epochs"].max() * (2 if twice else 1)
+  pairs = c.runs[is_sam | (c.runs["num_epochs"] == epochs)]
+  return conditions.gains(pairs, [SIZE], metric or c.metric)
 
 
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  paper = findings.quote_gain("20", "resnet_cifar")
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  paper = reference.quote_gain("20", "resnet_cifar")
   cases = [
-    (c.title, metric, _gains(c.runs, [findings.SIZE], metric))
-    for c, metric in findings.cases(results)
+    (c.title, metric, _gains(c, metric))
+    for c, metric in conditions.with_metrics(results)
   ]
-  records = [
-    findings.positive(
-      f"{title}: {CLAIM}", metric, paper, statistics.mean_gain(g)
-    )
-    for title, metric, g in cases
-  ]
-  return records + [
-    findings.grows(f"{title}, over SGD for twice the epochs", metric, paper, g)
-    for title, metric, g in cases
+  return [
+    *(
+      findings.positive(
+        f"{title}: {CLAIM}", metric, paper, statistics.mean_gain(gains)
+      )
+      for title, metric, gains in cases
+    ),
+    *(
+      findings.grows(
+        f"{title}, over SGD for twice the epochs", metric, paper, gains
+      )
+      for title, metric, gains in cases
+    ),
   ]
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  main = findings.conditions(results)[0]
-  fig, (left, right) = figures.create(2, [main.title, "what SAM gains"])
-  size = findings.SIZE
+  main = conditions.of(results)[0]
   num_epochs = main.runs["num_epochs"].min()
-  once, twice = (
-    statistics.summary(_gains(main.runs, [size], main.metric, twice), [size])
-    for twice in (False, True)
-  )
   names = [f"SGD, {n * num_epochs} epochs" for n in (1, 2)]
-  for label, table, name, color in (
-    (names[0], once, "base", figures.BASE),
-    (names[1], twice, "base", figures.CATEGORIES[1]),
-    (f"SAM, {num_epochs} epochs", once, "sam", figures.SAM),
-  ):
-    stderr = table[f"{name}_stderr"]
-    figures.curve(left, table[size], table[name], stderr, label, color)
-  figures.x_axis(left, size, once[size])
-  left.set_ylabel(captions.metric(main.metric))
-  once["over"], twice["over"] = (f"over {name}" for name in names)
-  both = pd.concat([once, twice])
-  figures.gain_curves(right, both, main.metric, by="over")
-  panels.paper_gain(right, "20", main.workload, f"over {names[1]}, paper")
-  figures.legend(left)
-  figures.legend(right)
-  return fig
+  once, twice = (
+    statistics.summary(_gains(main, twice=twice), [SIZE]).assign(
+      over=f"over {name}"
+    )
+    for twice, name in zip((False, True), names, strict=True)
+  )
+
+  def draw_accuracies(ax: Axes) -> None:
+    for label, table, name, color in (
+      (names[0], once, "base", figures.BASE),
+      (names[1], twice, "base", figures.CATEGORIES[1]),
+      (f"SAM, {num_epochs} epochs", once, "sam", figures.SAM),
+    ):
+      stderr = table[f"{name}_stderr"]
+      figures.curve(ax, table[SIZE], table[name], stderr, label, color)
+    figures.x_axis(ax, SIZE, once[SIZE])
+    ax.set_ylabel(captions.metric(main.metric))
+
+  def draw_gains(ax: Axes) -> None:
+    curves.gains(ax, pd.concat([once, twice]), main.metric, by="over")
+    label = f"over {names[1]}, paper"
+    panels.draw_papers_gain(ax, "20", main.workload, label)
+
+  return panels.figure(
+    Panel(main.title, draw_accuracies),
+    Panel("what SAM gains", draw_gains),
+  )
+
+
+STUDY = Study(
+  paper="Figure 20",
+  claim=CLAIM,
+  presets=presets,
+  claims=claims,
+  figure=figure,
+)

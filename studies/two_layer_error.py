@@ -17,18 +17,23 @@ The variance of the targets is about 30.
 """
 
 from matplotlib import figure as mpl_figure
+from matplotlib.axes import Axes
 import pandas as pd
 
 from analysis import captions
-from analysis import figures
+from analysis import curves
 from analysis import statistics
-from studies.kit import cells as cells_lib
+from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
+from studies.kit import panels
 from studies.kit import reference
+from studies.kit.panels import Panel
+from studies.kit.study import Study
 
-PAPER = "Figure 22"
 CLAIM = "the test error of the two-layer network falls with its width"
+TITLE = "two-layer network"
+WORKLOAD = "two_layer_trigonometric"
 WIDTH = "width"
 METRIC = "final_test_loss"
 # Epochs on a laptop, and its learning rates times the width.
@@ -40,7 +45,7 @@ def _grid(
   width: int, learning_rates: tuple[float, ...], num_seeds: int
 ) -> grids.Grid:
   return grids.Grid(
-    "two_layer_trigonometric",
+    WORKLOAD,
     METRIC,
     {f"width{width}": {"num_neurons": (width,)}},
     {"learning_rate": learning_rates, "seed": tuple(range(num_seeds))},
@@ -71,17 +76,13 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
 def tuned(results: pd.DataFrame) -> pd.DataFrame:
   """Returns the runs at the best settings of each width.
 
   Those of SGD have its best learning rate; those of SAM, its best pair of
   learning rate and rho.
   """
-  by = findings.choose_by(results, METRIC)
+  by = conditions.choose_by(results, METRIC)
   runs = results.assign(
     # The pair as one column, since one column is chosen.
     setting=results.groupby(["learning_rate", "rho"]).ngroup(),
@@ -94,32 +95,36 @@ def tuned(results: pd.DataFrame) -> pd.DataFrame:
   return pd.concat(sides, ignore_index=True)
 
 
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  runs = tuned(results)
-  gains = findings.gains(runs, [WIDTH], METRIC)
-  paper = _quote()
-  records = []
-  for name, side in (("SAM", "sam"), ("SGD", "base")):
-    table = gains.rename(columns={side: "test_loss"})
-    text = f"two-layer network, {name}: {CLAIM}"
-    slope = statistics.slope(table, WIDTH, "test_loss")
-    stated = paper if name == "SAM" else "not reported"
-    records.append(findings.negative(text, METRIC, stated, slope))
-  title = "two-layer network"
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  gains = conditions.gains(tuned(results), [WIDTH], METRIC)
+  unknown = "not reported"
   return [
-    *records,
+    *(
+      findings.negative(
+        f"{TITLE}, {name}: {CLAIM}",
+        METRIC,
+        paper,
+        statistics.slope(
+          gains.rename(columns={side: "test_loss"}), WIDTH, "test_loss"
+        ),
+      )
+      for name, side, paper in (
+        ("SAM", "sam", _quote()),
+        ("SGD", "base", unknown),
+      )
+    ),
     findings.positive(
-      f"{title}: SAM's test error is lower than SGD's, on average over widths",
+      f"{TITLE}: SAM's test error is lower than SGD's, on average over widths",
       METRIC,
-      "not reported",
+      unknown,
       statistics.mean_gain(gains),
     ),
-    findings.grows(title, METRIC, "not reported", gains, WIDTH),
+    findings.grows(TITLE, METRIC, unknown, gains, WIDTH),
   ]
 
 
 def _paper() -> pd.DataFrame:
-  table = reference.load("22", "two_layer")
+  table = reference.load("22", WORKLOAD)
   return table.assign(width=table["size"].astype(int), mean=table["value"])
 
 
@@ -130,15 +135,25 @@ def _quote() -> str:
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  titles = ["two-layer network", "what SAM gains"]
-  fig, (errors, gain) = figures.create(2, titles)
-  gains = findings.gains(tuned(results), [WIDTH], METRIC)
+  gains = conditions.gains(tuned(results), [WIDTH], METRIC)
   summary = statistics.summary(gains, [WIDTH])
-  figures.pair_curves(errors, summary, METRIC, x=WIDTH)
-  figures.paper_curve(errors, _paper(), x=WIDTH, label="SAM, paper")
-  errors.set_ylabel("test error (squared)")
-  errors.set_ylim(bottom=0)
-  figures.legend(errors)
-  figures.gain_curves(gain, summary, METRIC, x=WIDTH)
-  figures.legend(gain)
-  return fig
+
+  def draw_errors(ax: Axes) -> None:
+    curves.pair(ax, summary, METRIC, x=WIDTH)
+    curves.paper(ax, _paper(), x=WIDTH, label="SAM, paper")
+    ax.set_ylabel("test error (squared)")
+    ax.set_ylim(bottom=0)
+
+  return panels.figure(
+    Panel(TITLE, draw_errors),
+    Panel("what SAM gains", curves.gains, (summary, METRIC, WIDTH)),
+  )
+
+
+STUDY = Study(
+  paper="Figure 22",
+  claim=CLAIM,
+  presets=presets,
+  claims=claims,
+  figure=figure,
+)

@@ -36,16 +36,10 @@ label noise; where these are not in the table, not at all.
 from matplotlib import figure as mpl_figure
 import pandas as pd
 
-from studies.kit import cells as cells_lib
 from studies.kit import findings
 from studies.kit import grids
 from studies.kit import panels
-
-PAPER = "Figures 1, 5e and 7"
-CLAIM = (
-  "SAM gains more the more parameters a network has, unless it lacks inductive"
-  " bias"
-)
+from studies.kit.study import Study
 
 presets = {
   "laptop": (
@@ -73,14 +67,22 @@ presets = {
 }
 
 
-def cells(preset: str) -> list[cells_lib.Cell]:
-  return grids.cells(presets[preset])
-
-
-def claim(results: pd.DataFrame) -> list[findings.Record]:
-  growth = findings.claim_growth(results, "7")
-  return growth + findings.claim_no_bias(results)
+def claims(results: pd.DataFrame) -> list[findings.Finding]:
+  growth = findings.growth(results, "7")
+  return growth + findings.no_growth_without_bias(results)
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  return panels.growth_figure(results, "7")
+  return panels.growth(results, "7")
+
+
+STUDY = Study(
+  paper="Figures 1, 5e and 7",
+  claim=(
+    "SAM gains more the more parameters a network has, unless it lacks"
+    " inductive bias"
+  ),
+  presets=presets,
+  claims=claims,
+  figure=figure,
+)

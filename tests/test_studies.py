@@ -293,7 +293,7 @@ def test_claim_and_figure(name, preset, table):
   study = load(name)
   runs = table(name, preset)
   results = with_metrics(runs, name, 1)
-  first, *_ = found = study.claim(results)
+  first, *_ = found = study.claims(results)
   assert first["verdict"] == "holds"
   json.dumps(found, allow_nan=False)
   for ax in study.figure(results).axes:
@@ -304,7 +304,7 @@ def test_claim_and_figure(name, preset, table):
     if runs["label_noise"].any():
       rate = 50 if name == "label_noise" else 25
       assert f"{rate} % label noise" in first["claim"]
-    false = study.claim(with_metrics(runs, name, -1))
+    false = study.claims(with_metrics(runs, name, -1))
     assert false[0]["verdict"] == "does not hold"
     for records_, verdict in ((found, "holds"), (false, "does not hold")):
       reasons = [r for r in records_ if r["metric"] == "final_train_accuracy"]
@@ -317,8 +317,8 @@ def test_claims_of_each_workload_alone(name, table):
   """As `--workload=` may choose it; together they are those of all of them."""
   study = load(name)
   results = with_metrics(table(name, "laptop"), name, 1)
-  texts = [claim["claim"] for claim in study.claim(results)]
-  alone = [study.claim(runs) for _, runs in results.groupby("workload")]
+  texts = [claim["claim"] for claim in study.claims(results)]
+  alone = [study.claims(runs) for _, runs in results.groupby("workload")]
   # A ViT is then compared with no ResNet.
   found = {claim["claim"].split(" as that of")[0] for f in alone for claim in f}
   assert found == {text.split(" as that of")[0] for text in texts}
@@ -337,7 +337,7 @@ def test_vits_are_compared_with_resnets(table, of_vit, of_resnet, verdict):
   runs = table("regularization", "laptop")
   runs = runs[runs["workload"].map(growth).notna()]
   with_growth = with_metrics(runs, "width", runs["workload"].map(growth))
-  records_ = findings.claim_no_bias(with_growth)
+  records_ = findings.no_growth_without_bias(with_growth)
   assert [r["metric"] for r in records_] == [
     "final_test_accuracy",
     "best_test_accuracy",
@@ -353,7 +353,7 @@ def test_tagging_is_compared_with_early_stopping(table, grows):
   runs = table("regularization", "laptop")
   runs = runs[runs["workload"] == "transformer_hmm"]
   name = "width" if grows else "early_stopping"
-  first, *_ = load("regularization").claim(with_metrics(runs, name, 1))
+  first, *_ = load("regularization").claims(with_metrics(runs, name, 1))
   assert first["metric"] == "final_test_accuracy against chosen_test_accuracy"
   assert first["verdict"] == ("does not hold" if grows else "holds")
   assert first["paper"].startswith("Figure 16b")

@@ -1,7 +1,7 @@
 """A study trains its cells once, and leaves its files."""
 
+import dataclasses
 import json
-import types
 
 import pandas as pd
 import pytest
@@ -10,25 +10,36 @@ from analysis import figures
 from analysis import statistics
 from analysis import table as table_lib
 from run_folder import files
-from studies.kit import cells
-from studies.kit import computed
+from studies.kit import grids
+from studies.kit import work
+from studies.kit.study import ComputedCell
+from studies.kit.study import Study
+from studies.kit.study import TrainedCell
 import study
 
 
-def _cells(preset):
-  return [
-    cells.create(
-      f"width{width}",
-      "mlp_digits",
-      sweep={"rho": (0.0, rho if preset == "tiny" else 0.3), "seed": (0, 1)},
-      labels={"width": width},
-      fields={"num_neurons": (width,), "num_epochs": 1, "data_seed": -1},
-    )
-    for width, rho in ((4, 0.1), (8, 0.2))
-  ]
+@dataclasses.dataclass
+class Trained:
+  """Two widths, each with SGD and a rho of its own, or with the same."""
+
+  rho: float | None = None
+
+  def cells(self):
+    return [
+      TrainedCell(
+        f"width{width}",
+        grids.create_config(
+          "mlp_digits",
+          {"rho": (0.0, self.rho or rho), "seed": (0, 1)},
+          {"num_neurons": (width,), "num_epochs": 1, "data_seed": -1},
+        ),
+        {"workload": "mlp_digits", "width": width},
+      )
+      for width, rho in ((4, 0.1), (8, 0.2))
+    ]
 
 
-def _claim(results):
+def _claims(results):
   gains = statistics.gains(
     results, ["width"], "final_test_accuracy", "final_validation_accuracy"
   )
@@ -46,19 +57,22 @@ def _measure(run):
   return {"last_step": run.step, "losses": [x["test_loss"] for x in lines]}
 
 
-STUDY = types.SimpleNamespace(
-  PAPER="Figure 0",
-  CLAIM="wider is better",
-  presets={},
-  cells=_cells,
-  measure=_measure,
-  claim=_claim,
+STUDY = Study(
+  paper="Figure 0",
+  claim="wider is better",
+  presets={"tiny": (Trained(),), "other": (Trained(0.3),)},
+  claims=_claims,
   figure=lambda results: figures.create(1)[0],
+  measure=_measure,
 )
 
 
+def _run(made, preset, folder, **options):
+  return work.run(made, made.cells(preset), folder, **options)
+
+
 def test_study(tmp_path, capsys):
-  assert study.run(STUDY, "tiny", tmp_path) == 0
+  assert _run(STUDY, "tiny", tmp_path) == 0
   out = capsys.readouterr().out
   assert "8 runs in 2 cells\nestimated time: " in out
   assert "[2/2] width8: 4 runs in " in out
@@ -69,25 +83,25 @@ def test_study(tmp_path, capsys):
   assert (results["last_step"] == results["num_steps"]).all()
   assert "losses" not in results
   found = json.loads((tmp_path / "claim.json").read_text())["found"]
-  assert found == _claim(results)
+  assert found == _claims(results)
   assert found[0]["n"] == 2
   assert (tmp_path / "figure.png").stat().st_size > 1000
   assert (tmp_path / "figure.pdf").exists()
 
   # What is over is not done again; what is missing is.
   folders = {name: tmp_path / "cells" / name for name in ("width4", "width8")}
-  (folders["width4"] / study.MEASURES).unlink()
+  (folders["width4"] / work.MEASURES).unlink()
   trained = {
     name: (folder / files.RESULT).stat().st_mtime_ns
     for name, folder in folders.items()
   }
   (folders["width8"] / files.RESULT).unlink()
-  assert study.run(STUDY, "tiny", tmp_path) == 0
+  assert _run(STUDY, "tiny", tmp_path) == 0
   assert "2 cells\n" in capsys.readouterr().out
   for name, before in trained.items():
     path = folders[name] / files.RESULT
     assert (path.stat().st_mtime_ns == before) == (name == "width4")
-  assert study.run(STUDY, "tiny", tmp_path) == 0
+  assert _run(STUDY, "tiny", tmp_path) == 0
   assert "2 cells, 2 of them over" in capsys.readouterr().out
   again = table_lib.read_csv(tmp_path / "results.csv")
   columns = results.columns.drop("wall_time_seconds")
@@ -95,22 +109,30 @@ def test_study(tmp_path, capsys):
 
   # A grid that has changed is not taken for the one that was trained.
   with pytest.raises(files.RunError, match=r"sweep\.rho=\[0\.0, 0\.1\], not"):
-    study.run(STUDY, "other", tmp_path)
+    _run(STUDY, "other", tmp_path)
 
 
-def _computed_cells(preset):
-  return [
-    computed.Cell(
-      f"width{width}",
-      {"width": width, "bias": 0.5 if preset == "tiny" else 1.0},
-      num_runs=2,
-      labels={"half": width / 2, "workload": workload, "shape": f"w{width}"},
-    )
-    for width, workload in ((4, "narrow"), (8, "wide"))
-  ]
+@dataclasses.dataclass
+class Computed:
+  bias: float
+
+  def cells(self):
+    return [
+      ComputedCell(
+        f"width{width}",
+        {"width": width, "bias": self.bias},
+        num_runs=2,
+        labels={
+          "half": width / 2,
+          "workload": workload,
+          "shape": f"w{width}",
+        },
+      )
+      for width, workload in ((4, "narrow"), (8, "wide"))
+    ]
 
 
-def _computed_claim(results):
+def _computed_claims(results):
   slope = statistics.slope(results, "width", "gain")
   verdict = statistics.verdict(slope, above=0)
   return [statistics.claim_record("it grows", "gain", "-", slope, verdict)]
@@ -128,39 +150,45 @@ def test_computed_study(tmp_path, capsys):
       for s in (0, 1)
     ]
 
-  parts = {**vars(STUDY), "cells": _computed_cells, "claim": _computed_claim}
-  del parts["measure"]
-  made = types.SimpleNamespace(**parts, compute=compute, COMPUTE_SECONDS=1.0)
-  assert study.run(made, "tiny", tmp_path) == 0
+  made = Study(
+    paper="Figure 0",
+    claim="wider is better",
+    presets={"tiny": (Computed(0.5),), "other": (Computed(1.0),)},
+    claims=_computed_claims,
+    figure=lambda results: figures.create(1)[0],
+    compute=compute,
+    compute_seconds=1.0,
+  )
+  assert _run(made, "tiny", tmp_path) == 0
   out = capsys.readouterr().out
   assert "4 runs in 2 cells\nestimated time: 00:04" in out
   results = pd.read_csv(tmp_path / "results.csv")
-  assert list(results)[2:] == ["gain", "half", "workload", "shape"]
+  assert list(results.columns) == ["seed", "width", "gain", "half", "workload"]
   assert results["half"].tolist() == [2, 2, 4, 4]
   found = json.loads((tmp_path / "claim.json").read_text())["found"]
   assert found[0]["value"] == 0.5 * (8 - 4)
   assert (tmp_path / "figure.png").exists()
 
-  (tmp_path / "cells" / "width8" / computed.RESULT).unlink()
-  assert study.run(made, "tiny", tmp_path) == 0
+  (tmp_path / "cells" / "width8" / work.COMPUTED).unlink()
+  assert _run(made, "tiny", tmp_path) == 0
   assert called == ["width4", "width8", "width8"]
   with pytest.raises(files.RunError, match=r"bias=0\.5, not 1\.0"):
-    study.run(made, "other", tmp_path)
+    _run(made, "other", tmp_path)
 
   folder = tmp_path / "part"
   folder.mkdir()
-  for part in ({"workloads": ["wide"]}, {"shapes": ["w4"]}):
-    study.run(made, "tiny", folder, **part, estimate_only=True)
-    assert "2 runs in 1 cells" in capsys.readouterr().out
+  _, wide = made.cells("tiny")
+  assert work.run(made, [wide], folder, estimate_only=True) == 0
+  assert "2 runs in 1 cells" in capsys.readouterr().out
 
 
 def test_part_of_a_study(capsys):
-  cells_ = _computed_cells("tiny")
+  cells_ = Computed(0.5).cells()
   assert study.choose(cells_, "workload", None) == []
   assert study.choose(cells_, "workload", ["wide"]) == ["wide"]
   both = study.choose(cells_, "workload", ["wide", "narrow", "wide"])
   assert both == ["narrow", "wide"]
-  unnamed = [computed.Cell("a", {}, num_runs=1)]
+  unnamed = [ComputedCell("a", {}, num_runs=1)]
   assert study.choose(cells_, "shape", ["w8", "w4"]) == ["w4", "w8"]
   for some, names, allowed in (
     (cells_, ["wide", "tall"], "must be some of narrow, wide"),

@@ -224,3 +224,17 @@ def _one_neuron_each(
   margin = np.minimum((own - along.max(1)) / 2, 1 / norms)
   scale = height / margin
   return _tree(scale[:, None] * units, scale * (margin - own), readout)
+
+
+def reach(params: PyTree, inputs_Nxd: np.ndarray) -> float:
+  """Returns on how many training examples a ReLU is on, as a share.
+
+  Neurons count by what they add to the outputs in absolute value. The share is
+  1/4 in a network of the four quarters of x1 x2, and 1/n in a memorizing one.
+  """
+  first = {name: np.asarray(w) for name, w in params["first"].items()}
+  readout = np.asarray(params["second"]["kernel"])[:, 0]
+  before_NxM = inputs_Nxd @ first["kernel"] + first.get("bias", 0)
+  hidden_NxM = np.maximum(before_NxM, 0)
+  size_M = hidden_NxM.mean(0) * np.abs(readout)
+  return float((hidden_NxM > 0).mean(0) @ size_M / size_M.sum())

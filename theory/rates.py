@@ -4,8 +4,9 @@ Theorems 6.6 and H.3: SAM with a perturbation that is not normalized, where f is
 the mean of f_i with a common minimum of 0.
 """
 
+from collections.abc import Sequence
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax import flatten_util
@@ -90,6 +91,48 @@ def contraction(
   """
   slowed, curved = _terms(c, rho, batch_size)
   return 1 - c.pl_constant * learning_rate * (slowed - curved * learning_rate)
+
+
+def bound(
+  objective: Objective,
+  weights: Sequence[jax.Array],
+  losses: np.ndarray,
+  rho: float,
+  batch_size: int,
+  learning_rate: float,
+) -> dict[str, Any]:
+  """Returns the bound of the loss at every epoch, and what it comes from.
+
+  Args:
+    objective: of the whole training set.
+    weights: vectors after every epoch, the initial ones first.
+    losses: their losses, [T].
+    rho: of SAM, whose perturbation is not normalized.
+    batch_size: examples of a step.
+    learning_rate: of every step.
+
+  Returns:
+    The `Constants`, from these weights; eta_star, of `best_learning_rate`;
+    bounds, [T], and bound_rate, their `rate`; and bound_margin, the least
+    halvings of a loss below its bound.
+  """
+  norms = [float(jnp.linalg.norm(objective.gradient(w))) for w in weights]
+  constants = Constants(
+    max(smoothness(objective, w) for w in weights[::5]),
+    max(example_smoothness(objective, w) for w in weights[::5]),
+    float(np.min(np.square(norms) / losses)),
+  )
+  left = contraction(constants, rho, batch_size, learning_rate)
+  epochs = np.arange(len(losses))
+  bounds = losses[0] * left ** (epochs * (objective.num_examples // batch_size))
+  return {
+    **constants._asdict(),
+    "eta_star": best_learning_rate(constants, rho, batch_size),
+    "bound_rate": rate(epochs, bounds),
+    "bounds": bounds.tolist(),
+    # The initial loss is on the bound.
+    "bound_margin": float(np.min(np.log2(bounds[1:] / losses[1:]))),
+  }
 
 
 def smoothness(objective: Objective, w: jax.Array) -> float:

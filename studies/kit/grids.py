@@ -8,11 +8,15 @@ the test set, as it was there. In between are the paper's data for a desktop:
 fewer sizes, and a validation split, of which each seed draws its own.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 import dataclasses
+import importlib
 from typing import Any
 
-from studies.kit import cells as cells_lib
+import ml_collections
+
+from configs import base
+from studies.kit.study import TrainedCell
 
 Fields = Mapping[str, Any]
 # Name -> the fields that differ.
@@ -42,32 +46,54 @@ class Grid:
     *,
     metric: str | None = None,
     shapes: Shapes | None = None,
+    suffix: str = "",
     sweep: Mapping[str, tuple[Any, ...]] | None = None,
     fields: Fields | None = None,
   ) -> "Grid":
-    """Returns a grid with other shapes, and these swept values and fields."""
+    """Returns another grid.
+
+    Args:
+      metric: instead of its own.
+      shapes: instead of its own.
+      suffix: what the names of the shapes gain.
+      sweep: swept values, beside its own or instead of them.
+      fields: fields, beside its own or instead of them.
+    """
+    shapes = self.shapes if shapes is None else shapes
     return dataclasses.replace(
       self,
       metric=metric or self.metric,
-      shapes=self.shapes if shapes is None else shapes,
+      shapes={name + suffix: shape for name, shape in shapes.items()},
       sweep={**self.sweep, **(sweep or {})},
       fields={**self.fields, **(fields or {})},
     )
 
+  @property
+  def sam_rhos(self) -> tuple[float, ...]:
+    """The values of rho but 0, which is the base optimizer."""
+    return tuple(rho for rho in self.sweep["rho"] if rho > 0)
 
-def cells(grids: Iterable[Grid]) -> list[cells_lib.Cell]:
-  """Returns the cells; the table gains the columns 'shape' and 'metric'."""
-  return [
-    cells_lib.create(
-      f"{grid.workload}-{name}",
-      grid.workload,
-      sweep=grid.sweep,
-      labels={"shape": name, "metric": grid.metric},
-      fields={**grid.fields, **shape},
-    )
-    for grid in grids
-    for name, shape in grid.shapes.items()
-  ]
+  def cells(self) -> list[TrainedCell]:
+    """Returns the cells; the table gains 'workload', 'shape' and 'metric'."""
+    return [
+      TrainedCell(
+        f"{self.workload}-{name}",
+        create_config(self.workload, self.sweep, {**self.fields, **shape}),
+        {"workload": self.workload, "shape": name, "metric": self.metric},
+      )
+      for name, shape in self.shapes.items()
+    ]
+
+
+def create_config(
+  workload: str, sweep: Mapping[str, tuple[Any, ...]], fields: Fields
+) -> ml_collections.ConfigDict:
+  """Returns the config of a workload with these swept values and fields."""
+  config = importlib.import_module(f"configs.{workload}").get_config()
+  config.update(fields)
+  config.sweep.update(sweep)
+  base.check(config)
+  return config
 
 
 def mlps(*neurons: tuple[int, ...]) -> Shapes:
@@ -187,10 +213,7 @@ SMALL_TEACHER_STUDENT = Grid(
 # Clipping keeps wide students from diverging at the paper's learning rate, and
 # from fitting as fast as narrow ones. A small learning rate needs none.
 UNCLIPPED_TEACHER_STUDENT = SMALL_TEACHER_STUDENT.change(
-  shapes={
-    f"{name}-unclipped": shape
-    for name, shape in SMALL_TEACHER_STUDENT.shapes.items()
-  },
+  suffix="-unclipped",
   fields={"learning_rate": 0.005, "gradient_clip": 0.0},
 )
 

@@ -3,16 +3,22 @@
 `reference_values.csv` holds values that were read off the vector plots of the
 paper, with an error of about 1e-3 of an axis unit. Each is a mean over 3 seeds;
 `stderr` is the half-width of the printed band, the standard error, which most
-plots do not have. Accuracies are in percent.
+plots do not have. Accuracies are in percent. Workloads have the names of their
+configs.
 """
 
 import functools
 import pathlib
 
+import numpy as np
 import pandas as pd
+
+from analysis import captions
+from studies.kit import workloads
 
 _PATH = pathlib.Path(__file__).with_name("reference_values.csv")
 _MINUS = "sam_minus_"
+_SIZE = "num_parameters"
 
 
 @functools.cache
@@ -25,7 +31,7 @@ def load(figure: str, workload: str) -> pd.DataFrame:
 
   Args:
     figure: number of the figure, such as '7' or '13b'.
-    workload: such as 'mnist_mlp', 'cifar10_resnet18' or 'teacher_student'.
+    workload: such as 'mlp_mnist', a file of configs/.
 
   Returns:
     Columns: size (as text), num_parameters, optimizer, metric, value, stderr,
@@ -39,21 +45,29 @@ def load(figure: str, workload: str) -> pd.DataFrame:
   table = table[(table["figure"] == figure) & (table["workload"] == workload)]
   if table.empty:
     raise KeyError(f"no values of figure {figure}, {workload}")
-  table = table.rename(columns={"params": "num_parameters"})
-  table = table.astype({"num_parameters": int}, errors="ignore")
+  table = table.rename(columns={"params": _SIZE})
+  table = table.astype({_SIZE: int}, errors="ignore")
   stated = table.drop(columns=["paper", "figure", "workload"])
   stderr = stated.pop("stderr")
   return stated.dropna(axis=1, how="all").assign(stderr=stderr)
 
 
-def gain(figure: str, workload: str) -> pd.DataFrame:
+def gain(
+  figure: str, workload: str, label_noise: float | None = None
+) -> pd.DataFrame:
   """Returns the paper's gain of SAM, with the columns of `statistics.summary`.
 
-  Columns: size, num_parameters and the conditions that the figure states; mean
-  and stderr of the gain; base and sam, each NaN where the figure does not show
-  it. Accuracies are in percent and gains in points.
+  Args:
+    figure: number of the figure that has it for most workloads.
+    workload: one of the paper's.
+    label_noise: the rate, in a figure that has several; None: all.
+
+  Returns:
+    Columns: size, num_parameters and the conditions that the figure states;
+    mean and stderr of the gain; base and sam, each NaN where the figure does
+    not show it. Accuracies are in percent and gains in points.
   """
-  table = load(figure, workload)
+  table = load(_figure(figure, workload), workload)
   is_gain = table["optimizer"].str.startswith(_MINUS)
   of_base = table.loc[is_gain, "optimizer"].iloc[0].removeprefix(_MINUS)
   values = ["optimizer", "metric", "value", "stderr"]
@@ -62,11 +76,45 @@ def gain(figure: str, workload: str) -> pd.DataFrame:
   for name, optimizer in (("base", of_base), ("sam", "sam")):
     side = table[table["optimizer"] == optimizer][[*keys, "value"]]
     out = out.merge(side.rename(columns={"value": name}), "left", keys)
-  return out[[*keys, "mean", "stderr", "base", "sam"]]
+  out = out[[*keys, "mean", "stderr", "base", "sam"]]
+  return out if label_noise is None else out[out["label_noise"] == label_noise]
 
 
-def optimal_rho(figure: str, workload: str) -> pd.DataFrame:
+def optimal_rho(workload: str) -> pd.DataFrame:
   """Returns the paper's best rho of each size: size, num_parameters, rho."""
-  table = load(figure, workload)
+  table = load(workloads.TABLE[workload].rho_figure, workload)
   best = table[table["metric"] == "optimal_rho"]
-  return best[["size", "num_parameters"]].assign(rho=best["value"])
+  return best[["size", _SIZE]].assign(rho=best["value"])
+
+
+def quote_gain(
+  figure: str,
+  workload: str,
+  label_noise: float | None = None,
+  x: str = _SIZE,
+) -> str:
+  """Returns `quote` of the gain in the paper's workload that is most alike."""
+  workload = workloads.nearest(workload)
+  return quote(figure, workload, gain(figure, workload, label_noise), x)
+
+
+def quote(
+  figure: str, workload: str, table: pd.DataFrame, x: str = _SIZE
+) -> str:
+  """Returns the ends of a curve of the paper, and its slope, in words."""
+  table = table.sort_values(x)
+  values, sizes = table["mean"].to_numpy(), table[x].to_numpy(float)
+  ends = " to ".join(
+    f"{values[i]:.3g} at {captions.number(sizes[i])}" for i in (0, -1)
+  )
+  title = workloads.TABLE[workload].title
+  text = f"Figure {_figure(figure, workload)}, {title}: gain {ends}"
+  if x != _SIZE:
+    return f"{text} {captions.words(x)}"
+  slope = np.polyfit(np.log2(sizes), values, 1)[0]
+  return f"{text} parameters, slope {slope:.2g} for each doubling"
+
+
+def _figure(figure: str, workload: str) -> str:
+  """Returns the figure that has the gain of a workload, if not this one."""
+  return workloads.TABLE[workload].gain_figure or figure

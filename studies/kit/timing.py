@@ -7,6 +7,7 @@ over, as soon as there are some.
 """
 
 from collections.abc import Sequence
+import dataclasses
 import functools
 import time
 
@@ -17,26 +18,39 @@ import tqdm
 from configs import kinds
 from configs import sweep
 from data import Dataset
-from studies.kit import cells
+from studies.kit.study import TrainedCell
 from training import setup as setup_lib
 from training import state
 
-# Measured on 2 CPU cores. Beside its operations, a run needs this much for a
-# step, and this much for its records and TensorBoard; a cell needs this much to
-# compile for each device; small images, sequences and graphs reach this
-# fraction of the speed of matrix products.
-STEP_SECONDS = {"lstm": 3e-3, **dict.fromkeys(kinds.GRAPH_MODELS, 1.5e-3)}
-OTHER_STEP_SECONDS = 2e-5
+# What a run takes for its records and TensorBoard, on 2 CPU cores.
 RUN_SECONDS = 0.02
-COMPILE_SECONDS = {
-  **dict.fromkeys(kinds.CONVOLUTIONAL_MODELS, 15.0),
-  **dict.fromkeys((*kinds.TEXT_MODELS, "vit"), 10.0),
-  **dict.fromkeys(kinds.GRAPH_MODELS, 4.0),
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+  """What a model costs beside its operations, measured on 2 CPU cores.
+
+  Attributes:
+    compile_seconds: of a cell, for each device.
+    step_seconds: of a step of a run.
+    relative_speed: which fraction of the speed of matrix products it reaches.
+  """
+
+  compile_seconds: float = 2.0
+  step_seconds: float = 2e-5
+  relative_speed: float = 1.0
+
+
+_CONVOLUTIONAL = Cost(compile_seconds=15.0, relative_speed=0.35)
+_ATTENTION = Cost(compile_seconds=10.0, relative_speed=0.35)
+COSTS = {
+  **dict.fromkeys((*kinds.RESNETS, "vgg11"), _CONVOLUTIONAL),
+  "actor_critic": Cost(compile_seconds=15.0),
+  "vit": _ATTENTION,
+  "transformer": _ATTENTION,
+  "lstm": Cost(compile_seconds=10.0, step_seconds=3e-3),
+  "gcn": Cost(compile_seconds=4.0, step_seconds=1.5e-3, relative_speed=0.35),
 }
-OTHER_COMPILE_SECONDS = 2.0
-RELATIVE_SPEED = dict.fromkeys(
-  (*kinds.IMAGE_MODELS, "transformer", *kinds.GRAPH_MODELS), 0.35
-)
 
 
 @functools.cache
@@ -54,7 +68,7 @@ def _flops_per_second() -> float:
   return count * 50 * 2 * a.size * 64 / (time.perf_counter() - start)
 
 
-def estimate(cell: cells.Cell, dataset: Dataset) -> float:
+def estimate(cell: TrainedCell, dataset: Dataset) -> float:
   """Returns the estimated seconds of a cell, from the data set of any run."""
   runs = sweep.runs(cell.config)
   setup = setup_lib.create(cell.config, (dataset,) * len(runs))
@@ -71,16 +85,12 @@ def estimate(cell: cells.Cell, dataset: Dataset) -> float:
     # The body of its loop over the words is counted once. What is outside is
     # then counted too often, which makes up for products that are small.
     flops *= setup.dataset.input_shape[0]
-  speed = _flops_per_second() * RELATIVE_SPEED.get(c.model, 1.0)
+  cost = COSTS.get(c.model, Cost())
+  speed = _flops_per_second() * cost.relative_speed
   parallel = min(jax.local_device_count(), len(runs))
   run_steps = len(runs) * setup.num_steps
-  step_seconds = STEP_SECONDS.get(c.model, OTHER_STEP_SECONDS)
-  seconds = run_steps * (flops / speed + step_seconds) / parallel
-  return (
-    seconds
-    + RUN_SECONDS * len(runs)
-    + COMPILE_SECONDS.get(c.model, OTHER_COMPILE_SECONDS) * parallel
-  )
+  seconds = run_steps * (flops / speed + cost.step_seconds) / parallel
+  return seconds + RUN_SECONDS * len(runs) + cost.compile_seconds * parallel
 
 
 class Clock:

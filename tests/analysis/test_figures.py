@@ -6,7 +6,9 @@ from matplotlib import colors as mpl_colors
 import numpy as np
 import pytest
 
+from analysis import curves
 from analysis import figures
+from analysis import landscapes
 
 
 @pytest.fixture
@@ -36,7 +38,9 @@ def test_spectrum(ax):
     return mass * np.exp(-0.5 * ((grid - center) / 0.1) ** 2)
 
   density = bump(0, 1) + bump(10, 1e-4) + 1e-30
-  figures.spectrum(ax, grid, density, 0.1 * density, [10, 9.0, -0.5], label="a")
+  landscapes.spectrum(
+    ax, grid, density, 0.1 * density, [10, 9.0, -0.5], label="a"
+  )
   assert ax.get_yscale() == "log"
   # The small peak is visible; what is between is not.
   low, high = ax.get_ylim()
@@ -47,7 +51,7 @@ def test_spectrum(ax):
   assert any(set(line.get_xdata()) == {0} for line in ax.lines)
 
   # Another one, with lower densities, hides nothing of the first.
-  figures.spectrum(
+  landscapes.spectrum(
     ax, grid, 1e-2 * density, None, label="b", color="k", linear_within=0.1
   )
   assert ax.get_ylim()[0] < 0.2e-6
@@ -58,7 +62,7 @@ def test_spectrum(ax):
 
 
 def test_spectrum_of_zero_width(ax):
-  figures.spectrum(ax, [0, 1, 2], [0.0, 3.0, 0.0], [0.0, 4.0, 0.0])
+  landscapes.spectrum(ax, [0, 1, 2], [0.0, 3.0, 0.0], [0.0, 4.0, 0.0])
   assert _is_inside(3, ax.get_ylim())
   assert ax.get_ylim()[0] > 0
 
@@ -66,7 +70,7 @@ def test_spectrum_of_zero_width(ax):
 def test_landscape_line(ax):
   x = np.linspace(-1, 1, 5)
   sam = np.array([[9, 1, 0.001, 1, 9], [7, 3, 0.003, 3, 7]])
-  figures.landscape_line(ax, x, {"SGD": x**2 + 0.1, "SAM": sam})
+  landscapes.line(ax, x, {"SGD": x**2 + 0.1, "SAM": sam})
   np.testing.assert_allclose(_line(ax, "SAM").get_ydata(), [8, 2, 0.002, 2, 8])
   assert _line(ax, "SAM").get_color() == figures.SAM
   assert _line(ax, "SGD").get_color() == figures.BASE
@@ -75,7 +79,7 @@ def test_landscape_line(ax):
 
 
 def test_landscape_line_that_is_flat_or_infinite(ax):
-  figures.landscape_line(ax, [0, 1, 2], {"a": np.array([0.0, 2.0, np.inf])})
+  landscapes.line(ax, [0, 1, 2], {"a": np.array([0.0, 2.0, np.inf])})
   assert ax.get_yscale() == "linear"
 
 
@@ -83,7 +87,7 @@ def test_landscape_plane(ax):
   a, b = np.linspace(-1, 1, 21), np.linspace(-3, 3, 7)
   losses = 10.0 ** (2 * a[:, None] + 0 * b[None])
   path = np.array([[-0.5, -2], [0, 0], [0.5, 2]])
-  figures.landscape_plane(
+  landscapes.plane(
     ax,
     a,
     b,
@@ -121,7 +125,7 @@ def test_landscape_plane(ax):
   ],
 )
 def test_landscape_plane_of_nearly_nothing(ax, losses):
-  figures.landscape_plane(ax, np.arange(3.0), np.arange(4.0), losses)
+  landscapes.plane(ax, np.arange(3.0), np.arange(4.0), losses)
 
 
 @pytest.mark.parametrize(
@@ -138,13 +142,13 @@ def test_landscape_plane_of_nearly_nothing(ax, losses):
   ],
 )
 def test_loss_levels(losses, expected):
-  np.testing.assert_allclose(figures.loss_levels(np.array(losses)), expected)
+  np.testing.assert_allclose(landscapes.loss_levels(np.array(losses)), expected)
 
 
 def test_loss_curves(ax):
   epochs = np.arange(1, 9)
   mean = 0.5**epochs
-  figures.loss_curves(
+  curves.losses(
     ax,
     epochs,
     {10: (mean, 2 * mean), 1000: (mean**2, None)},
@@ -162,8 +166,6 @@ def test_loss_curves(ax):
 
 
 def test_pair_has_its_colours(ax):
-  figures.loss_curves(
-    ax, [0, 1], {"SAM": ([2, 1], None), "SGD": ([3, 1], None)}
-  )
+  curves.losses(ax, [0, 1], {"SAM": ([2, 1], None), "SGD": ([3, 1], None)})
   assert mpl_colors.same_color(_line(ax, "SAM").get_color(), figures.SAM)
   assert mpl_colors.same_color(_line(ax, "SGD").get_color(), figures.BASE)

@@ -242,15 +242,15 @@ def test_one_seed_has_no_interval():
 
 def test_reference_has_the_gain_of_every_size():
   """The gains are the differences of the plotted accuracies."""
-  noise = reference.gain("12", "cifar10_resnet18")
+  noise = reference.gain("12", "resnet_cifar")
   assert sorted(set(noise["label_noise"])) == [0.25, 0.5, 0.75]
   np.testing.assert_allclose(
     noise["mean"], noise["sam"] - noise["base"], atol=0.011
   )
-  width = reference.gain("7", "mnist_mlp")
+  width = reference.gain("7", "mlp_mnist")
   assert list(width["num_parameters"])[2] == 266_610
   assert list(width["stderr"])[2] == 0.061
-  best = reference.optimal_rho("8", "mnist_mlp")
+  best = reference.optimal_rho("mlp_mnist")
   assert list(best["rho"]) == [0.02, 0.1, 0.2, 0.2, 0.2]
   with pytest.raises(KeyError, match="figure 99"):
-    reference.load("99", "mnist_mlp")
+    reference.load("99", "mlp_mnist")

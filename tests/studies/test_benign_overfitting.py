@@ -11,6 +11,7 @@ import pytest
 
 from analysis import maps
 from studies import benign_overfitting as study
+from studies.kit import signal_noise
 from theory import signal_noise as theory
 
 
@@ -25,7 +26,7 @@ def test_crossing():
 
 @pytest.mark.parametrize("preset", ["laptop", "paper"])
 def test_cells(preset):
-  cells = study.cells(preset)
+  cells = study.STUDY.cells(preset)
   assert len({cell.name for cell in cells}) == len(cells)
   grid = [cell for cell in cells if cell.labels["part"] == "map"]
   assert len(grid) == {"laptop": 20, "paper": 100}[preset]
@@ -35,11 +36,18 @@ def test_cells(preset):
 
 def test_runs_are_those_of_the_theory():
   """Mapped over all axes, as each alone; SAM ends before GD that follows."""
-  part = study.Part(
-    "course", [50], [2.0, 3.0], ("GD", study.SAM), (0.1, 0.5), 10, then_gd=50
+  part = signal_noise.Part(
+    "course",
+    [50],
+    [2.0, 3.0],
+    ("GD", study.SAM),
+    (0.1, 0.5),
+    10,
+    then_gd=50,
+    num_seeds=2,
   )
-  (cell,) = part.cells(num_seeds=2)
-  rows = study.compute(cell)
+  (cell,) = part.cells()
+  rows = signal_noise.compute(cell)
   assert len(rows) == cell.num_runs == 16
   start = theory.draw(
     np.random.default_rng([1, 50]),
@@ -71,7 +79,7 @@ def _results(sign):
   """Returns runs whose test error falls at a norm that depends on the claim."""
   rows = []
   for part in study.presets["laptop"]:
-    for cell in part.cells(num_seeds=3):
+    for cell in part.cells():
       s = cell.settings
       grid = [
         (seed, norm, method, rate)
@@ -108,7 +116,7 @@ def _results(sign):
 
 def test_claims_and_figure():
   results = _results(1)
-  found = study.claim(results)
+  found = study.claims(results)
   json.dumps(found, allow_nan=False)
   assert {record["verdict"] for record in found} == {"holds"}
   for ax in study.figure(results).axes:
@@ -118,7 +126,7 @@ def test_claims_and_figure():
   exponents = [r["value"] for r in found if r["metric"] == "exponent"]
   np.testing.assert_allclose(exponents, [0.25, 0.25, 0], atol=0.01)
 
-  false = {r["claim"]: r["verdict"] for r in study.claim(_results(-1))}
+  false = {r["claim"]: r["verdict"] for r in study.claims(_results(-1))}
   # Neither borders nor learning rates have to do with the tau of GD and SAM.
   others = ("d^(1/4)", "Condition 3.1", "border does", "than at 0.01", "at the")
   assert {verdict for verdict in false.values()} == {"holds", "does not hold"}

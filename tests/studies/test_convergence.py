@@ -13,7 +13,7 @@ import train
 def runs(tmp_path_factory):
   """Returns short runs of rank 4 and 10, of SGD and of SAM."""
   found = {}
-  for cell in convergence.cells("laptop")[:2]:
+  for cell in convergence.STUDY.cells("laptop")[:2]:
     folder = str(tmp_path_factory.mktemp("run"))
     config = cell.config.copy_and_resolve_references()
     config.num_epochs, config.eval_every_epochs = 6, 6

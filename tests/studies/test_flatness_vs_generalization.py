@@ -1,18 +1,15 @@
 """The study of flatness and generalization: its rows and measures."""
 
-import itertools
-
-import numpy as np
 import pytest
 
 from studies import flatness_vs_generalization as study
-from theory import flattest
+from studies.kit import xor
 
 
 def test_stages_of_a_row_of_table_2():
   (cell,) = (
     cell
-    for cell in study.cells("paper")
+    for cell in study.STUDY.cells("paper")
     if cell.labels["shape"] == "softplus-sam"
   )
   c = cell.config
@@ -25,7 +22,7 @@ def test_stages_of_a_row_of_table_2():
 
 
 def test_every_row_of_table_2_is_there():
-  found = {row.figure for row in (study.MAIN | study.OTHER).values()} - {""}
+  found = {row.figure for row in xor.ROWS.values()} - {""}
   # Figure 3 is no training, and Figure 2 has no baseline.
   pairs = {f"{n}{side}" for n in (1, *range(4, 12)) for side in "ab"}
   assert found == pairs | {"2a"}
@@ -36,12 +33,3 @@ def test_known_minima():
   assert found == pytest.approx([4 * 30**0.5, 4 * 31**0.5])
   found = [study.known_minimum(f"{name}-sam") for name in ("sim_bn", "sim_ln")]
   assert found == [8, 2]
-
-
-def test_reach():
-  """A quarter where a neuron tells a quarter, 1/n where it tells an example."""
-  inputs = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
-  generalizing = flattest.generalizing_bias(3)
-  assert study.reach(generalizing, inputs) == pytest.approx(1 / 4)
-  memorizing = flattest.memorizing_bias(inputs, inputs[:, 0])
-  assert study.reach(memorizing, inputs) == pytest.approx(1 / 8)

@@ -15,7 +15,7 @@ import train
 def run(tmp_path_factory):
   """Returns a small run of SAM, briefly trained."""
   folder = str(tmp_path_factory.mktemp("run"))
-  config = hessian.cells("laptop")[0].config.copy_and_resolve_references()
+  config = hessian.STUDY.cells("laptop")[0].config.copy_and_resolve_references()
   # So few neurons would all die at the study's learning rate.
   config.num_neurons, config.learning_rate = (5,), 0.01
   config.num_epochs = 6

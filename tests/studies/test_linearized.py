@@ -7,12 +7,14 @@ import pytest
 
 from analysis import restored
 from studies import linearized
-from studies.kit import findings
+from studies.kit import conditions
 import train
 
 
 def test_measure(tmp_path):
-  config = linearized.cells("laptop")[1].config.copy_and_resolve_references()
+  config = linearized.STUDY.cells("laptop")[
+    1
+  ].config.copy_and_resolve_references()
   config.num_epochs = 3
   config.sweep.seed, config.sweep.rho = (0,), (0.01,)
   config.sweep.learning_rate = (0.1,)
@@ -76,7 +78,7 @@ def test_learning_rates_are_tuned_for_each_alpha_and_rho():
     for rate, accuracy in found.items()
     for seed in (0, 1)
   ]
-  (condition,) = findings.conditions(pd.DataFrame(rows))
+  (condition,) = conditions.of(pd.DataFrame(rows))
   best = linearized.tuned(condition)
   assert len(best) == 6
   found = best[best["seed"] == 0].set_index(["lazy_alpha", "rho"])

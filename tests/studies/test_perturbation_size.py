@@ -15,7 +15,7 @@ import train
 def run(tmp_path_factory):
   """Returns a small run of SAM, briefly trained."""
   folder = str(tmp_path_factory.mktemp("run"))
-  config = perturbation_size.cells("laptop")[0].config
+  config = perturbation_size.STUDY.cells("laptop")[0].config
   config = config.copy_and_resolve_references()
   config.num_epochs, config.snapshot_every_epochs = 4, 1
   config.sweep.seed, config.sweep.rho = (0,), (0.1,)

@@ -9,7 +9,9 @@ import train
 
 
 def test_measure(tmp_path):
-  config = smoothness.cells("laptop")[0].config.copy_and_resolve_references()
+  config = smoothness.STUDY.cells("laptop")[
+    0
+  ].config.copy_and_resolve_references()
   config.num_epochs = 20
   config.sweep.seed = (0,)
   train.train_and_evaluate(config, str(tmp_path))

@@ -17,7 +17,7 @@ import train
 def runs(tmp_path_factory):
   """Returns runs of SGD and SAM of one seed and of another, briefly trained."""
   folder = str(tmp_path_factory.mktemp("runs"))
-  cell = solution_space.cells("laptop")[1]
+  cell = solution_space.STUDY.cells("laptop")[1]
   config = cell.config.copy_and_resolve_references()
   config.num_train_steps = 40
   config.steps_per_call = config.snapshot_every_epochs = 10
@@ -118,7 +118,7 @@ def _results(sam_variance, sam_values):
   ],
 )
 def test_claim(variance, value, wide, narrow):
-  found = solution_space.claim(_results(variance, value))
+  found = solution_space.claims(_results(variance, value))
   json.dumps(found, allow_nan=False)
   num_claims = 4 + 2 * len(solution_space.COMPARED)
   assert len(found) == num_claims + len(solution_space.EXPLAINED)
@@ -145,7 +145,7 @@ def test_a_seed_without_its_pair_is_left_out():
   results.loc[is_lost & (results["num_neurons"] == "100"), "status"] = (
     "diverged"
   )
-  found = solution_space.claim(results)
+  found = solution_space.claims(results)
   assert [record["n"] for record in found[:2]] == [6, 5]
 
 
@@ -163,7 +163,7 @@ def test_figure():
 
 @pytest.mark.parametrize("preset", ["laptop", "paper"])
 def test_cells(preset):
-  for cell in solution_space.cells(preset):
+  for cell in solution_space.STUDY.cells(preset):
     base.check(cell.config)
     num_snapshots = cell.config.num_train_steps / (
       2 * cell.config.snapshot_every_epochs

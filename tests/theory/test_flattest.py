@@ -242,3 +242,12 @@ def test_gauss_newton_trace_of_an_objective(smoothing):
     if smoothing is None:
       want = flattest.trace_of_squared_error(predict, params, jnp.asarray(x))
       assert got == pytest.approx(float(want), rel=1e-9)
+
+
+def test_reach():
+  """A quarter where a neuron tells a quarter, 1/n where it tells an example."""
+  inputs = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+  generalizing = flattest.generalizing_bias(3)
+  assert flattest.reach(generalizing, inputs) == pytest.approx(1 / 4)
+  memorizing = flattest.memorizing_bias(inputs, inputs[:, 0])
+  assert flattest.reach(memorizing, inputs) == pytest.approx(1 / 8)

@@ -15,89 +15,89 @@ from matplotlib.axes import Axes
 import pandas as pd
 
 from analysis import captions
+from analysis import curves
 from analysis import figures
 from analysis import statistics
+from studies.kit import conditions
 from studies.kit import findings
+from studies.kit import reference
+from studies.kit.conditions import SIZE
 
-EPOCHS = {
+METRICS = {
   "final epoch": "final_test_accuracy",
   "best validation epoch": "chosen_test_accuracy",
   "best test epoch": "best_test_accuracy",
 }
-FINAL, STOPPED, _ = EPOCHS.values()
+FINAL, STOPPED, _ = METRICS.values()
 
 
-def claim(conditions: Sequence[findings.Condition]) -> list[findings.Record]:
-  """Returns the claims of Figure 5d about runs of any workload."""
+def claims(found: Sequence[conditions.Condition]) -> list[findings.Finding]:
+  """Returns the findings of Figure 5d about runs of any workload."""
   paper = " and ".join(
-    f"{findings.quote_gain(figure, 'transformer_pos')} ({how} early stopping)"
+    f"{reference.quote_gain(figure, 'transformer_pos')} ({how} early stopping)"
     for figure, how in (("16b", "without"), ("7", "with"))
   )
   cases = [
-    (c.title, {metric: c.gains(metric) for metric in EPOCHS.values()})
-    for c in conditions
+    (c.title, {metric: c.gains(metric) for metric in METRICS.values()})
+    for c in found
   ]
   compared = f"{FINAL} against {STOPPED}"
-  records = [
-    findings.does_not_grow(
-      f"{title}: without early stopping the gain does not grow as with it",
-      compared,
-      paper,
-      gains[FINAL],
-      gains[STOPPED],
-    )
-    for title, gains in cases
-  ]
-  records += [
-    findings.grows(title, metric, paper, gains[metric])
-    for title, gains in cases
-    for metric in EPOCHS.values()
-  ]
-  return records + [
-    findings.positive(
-      f"{title}: the gain is larger without early stopping",
-      compared,
-      paper,
-      statistics.difference(gains[FINAL], gains[STOPPED]),
-    )
-    for title, gains in cases
+  return [
+    *(
+      findings.does_not_grow(
+        f"{title}: without early stopping the gain does not grow as with it",
+        compared,
+        paper,
+        gains[FINAL],
+        gains[STOPPED],
+      )
+      for title, gains in cases
+    ),
+    *(
+      findings.grows(title, metric, paper, gains[metric])
+      for title, gains in cases
+      for metric in METRICS.values()
+    ),
+    *(
+      findings.positive(
+        f"{title}: the gain is larger without early stopping",
+        compared,
+        paper,
+        statistics.difference(gains[FINAL], gains[STOPPED]),
+      )
+      for title, gains in cases
+    ),
   ]
 
 
-def draw_gains(ax: Axes, condition: findings.Condition) -> None:
+def draw_gains(ax: Axes, condition: conditions.Condition) -> None:
   """Draws the gain against the size, one curve for each epoch."""
   summaries = [
-    statistics.summary(condition.gains(metric), [findings.SIZE]).assign(
-      epoch=epoch
-    )
-    for epoch, metric in EPOCHS.items()
+    condition.summary(metric).assign(epoch=epoch)
+    for epoch, metric in METRICS.items()
   ]
-  table = pd.concat(summaries)
-  figures.gain_curves(ax, table, "test_accuracy", by="epoch")
-  figures.legend(ax)
+  curves.gains(ax, pd.concat(summaries), "test_accuracy", by="epoch")
 
 
-def draw_accuracies(ax: Axes, condition: findings.Condition) -> None:
+def draw_accuracies(ax: Axes, condition: conditions.Condition) -> None:
   """Draws SAM and the base optimizer, with early stopping and without."""
-  size = findings.SIZE
   for epoch, dashed in (
     ("best validation epoch", True),
     ("final epoch", False),
   ):
-    table = statistics.summary(condition.gains(EPOCHS[epoch]), [size])
+    table = condition.summary(METRICS[epoch])
     for name, label, color in (
       ("base", condition.base, figures.BASE),
       ("sam", "SAM", figures.SAM),
     ):
       figures.curve(
         ax,
-        table[size],
+        table[SIZE],
         table[name],
         table[f"{name}_stderr"],
         f"{label}, {epoch}",
         color,
         dashed,
       )
-  figures.x_axis(ax, size, table[size])
+  figures.x_axis(ax, SIZE, table[SIZE])
   ax.set_ylabel(captions.metric("test_accuracy"))
-  figures.legend(ax)
