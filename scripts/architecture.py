@@ -21,7 +21,7 @@ Arrows = Mapping[str, set[str]]
 # What each room may import. `studies/kit` is a room of its own.
 ALLOWED: Arrows = {
   "main": {"configs", "program", "run_folder", "train"},
-  "study": {"configs", "program", "studies", "studies/kit"},
+  "study": {"configs", "program", "studies/kit"},
   "report": {"analysis", "program", "run_folder"},
   "sharpness_report": {
     "analysis",
@@ -33,18 +33,21 @@ ALLOWED: Arrows = {
   },
   "studies": {
     "analysis",
+    "data",
+    "models",
     "run_folder",
     "sharpness",
     "studies/kit",
     "theory",
+    "training",
   },
   "studies/kit": {
     "analysis",
     "configs",
     "data",
-    "models",
     "program",
     "run_folder",
+    "theory",
     "train",
     "training",
   },
@@ -52,9 +55,10 @@ ALLOWED: Arrows = {
   "analysis": {"configs", "data", "run_folder", "sharpness", "training"},
   "training": {"configs", "data", "models", "sam", "sharpness"},
   "run_folder": {"configs", "data"},
-  "data": {"configs", "theory"},
+  "data": {"configs"},
   "theory": {"sharpness"},
   "configs": set(),
+  "library": set(),
   "models": set(),
   "program": set(),
   "sam": set(),

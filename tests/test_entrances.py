@@ -40,7 +40,6 @@ from absl import app
 from program import signals
 import study
 from tests import test_study
-test_study.STUDY.presets = {"tiny": ""}
 study.load = lambda path: test_study.STUDY
 signals.run(lambda: app.run(study.main, flags_parser=study.parse_flags))
 """

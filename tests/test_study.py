@@ -163,7 +163,8 @@ def test_computed_study(tmp_path, capsys):
   out = capsys.readouterr().out
   assert "4 runs in 2 cells\nestimated time: 00:04" in out
   results = pd.read_csv(tmp_path / "results.csv")
-  assert list(results.columns) == ["seed", "width", "gain", "half", "workload"]
+  columns = ["seed", "width", "gain", "half", "workload", "shape"]
+  assert list(results.columns) == columns
   assert results["half"].tolist() == [2, 2, 4, 4]
   found = json.loads((tmp_path / "claim.json").read_text())["found"]
   assert found[0]["value"] == 0.5 * (8 - 4)

@@ -27,7 +27,7 @@ def test_imports_change_no_option():
     found = pkgutil.walk_packages([str(ROOT / folder)], f"{folder}.")
     modules += [folder, *(module.name for module in found)]
   modules = sorted(set(modules) - NOT_IMPORTED)
-  assert {"sam.gradient", "studies.kit.cells", "train"} <= set(modules)
+  assert {"sam.gradient", "studies.kit.work", "train"} <= set(modules)
   code = f"""
 import importlib, jax
 before = dict(jax.config.values)

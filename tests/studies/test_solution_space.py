@@ -33,7 +33,7 @@ def test_measure(runs):
   json.dumps(found, allow_nan=False)
   assert not [name for name in found if name.startswith("plane")]
 
-  outputs = sgd.experiment.model.apply(
+  outputs = sgd.setup.model.apply(
     {"params": sgd.weights["params"]}, solution_space.GRID[:, None], train=False
   )
   np.testing.assert_allclose(found["function"], outputs[:, 0], atol=1e-4)
