@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from configs.fields import FIELDS
 from scripts import architecture
 
 PAGES = [
@@ -104,7 +105,7 @@ def test_names_in_files(page):
 @every_page
 def test_config_fields(page):
   fields = re.findall(r"--config\.([\w.]+)", page.read_text())
-  assert {f for f in fields if not f.isupper()} <= set(fields.FIELDS)
+  assert {f for f in fields if not f.isupper()} <= set(FIELDS)
 
 
 def rows(page: str) -> list[list[str]]:
