@@ -12,6 +12,10 @@ import metrics
 import state as state_lib
 import train
 
+# Seconds until a program that does not end counts as hung. Among twenty busy
+# processes, two cores have taken minutes for what takes seconds alone.
+PATIENCE = 1800
+
 
 def config(**fields: Any):
   """Returns the default config with these fields."""

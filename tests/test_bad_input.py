@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from configs import base
+from tests import helpers
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -65,7 +66,7 @@ def start(tmp_path_factory) -> Callable[..., Outcome]:
       env=env,
       capture_output=True,
       text=True,
-      timeout=120,
+      timeout=helpers.PATIENCE,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
 

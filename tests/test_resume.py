@@ -422,7 +422,7 @@ class Program:
     return self._end(self._start(*flags, python=python))
 
   def _end(self, process: subprocess.Popen) -> Outcome:
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=helpers.PATIENCE)
     return process.returncode, out.splitlines(), err.splitlines()
 
   def interrupt(
