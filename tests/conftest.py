@@ -67,7 +67,7 @@ def start(tmp_path_factory) -> Callable[..., entrance.Outcome]:
       env=env,
       capture_output=True,
       text=True,
-      timeout=120,
+      timeout=entrance.PATIENCE,
     )
     return entrance.Outcome(done.returncode, done.stdout, done.stderr)
 

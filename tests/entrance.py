@@ -7,6 +7,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 # All fields at their defaults.
 BASE = f"--config={CONFIGS / 'base.py'}"
+# Seconds until a program that does not end counts as hung. Among twenty busy
+# processes, two cores have taken minutes for what takes seconds alone.
+PATIENCE = 1800
 
 
 @dataclasses.dataclass

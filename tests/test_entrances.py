@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests import entrance
 from tests import tfds_fixtures
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -62,7 +63,7 @@ def _start(*args, **env: str) -> subprocess.CompletedProcess:
     env=here | ELSEWHERE | env,
     capture_output=True,
     text=True,
-    timeout=900,
+    timeout=entrance.PATIENCE,
   )
 
 

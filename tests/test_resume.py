@@ -20,6 +20,7 @@ import pytest
 from run_folder import checkpoints
 from run_folder import files
 from sam import masks
+from tests import entrance
 from tests import helpers
 import train
 from training import step as step_lib
@@ -472,7 +473,7 @@ class Program:
     return self._end(self._start(*flags, python=python))
 
   def _end(self, process: subprocess.Popen) -> Outcome:
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=entrance.PATIENCE)
     return process.returncode, out.splitlines(), err.splitlines()
 
   def interrupt(
