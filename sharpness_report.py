@@ -8,7 +8,6 @@ Exit codes: 0 measured, 2 wrong input or data.
 """
 
 import argparse
-import json
 import math
 import pathlib
 import sys
@@ -175,7 +174,12 @@ def _add(
 ) -> files.Record:
   """Returns what was found here, with what was found here before."""
   path = folder / FILE
-  before = json.loads(path.read_text()) if path.exists() else {}
+  before = {}
+  if path.exists():
+    try:
+      before = files.read_object(path)
+    except ValueError as e:
+      raise files.RunError(f"{path}: cannot be used ({e})") from e
   same = all(before.get(name) == value for name, value in place.items())
   return (before if same else {}) | place | found
 

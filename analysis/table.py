@@ -16,14 +16,6 @@ FIELDS = {
   for name, field in fields.FIELDS.items()
   if not field.each and "sweep" not in field.read_if
 }
-_FACTS = (
-  "status",
-  "num_parameters",
-  "num_unpruned_parameters",
-  "num_steps",
-  "wall_time_seconds",
-  "device",
-)
 _TEXTS = ["folder", "run", "status", "device"] + [
   name for name, field in FIELDS.items() if field.kind in (str, tuple)
 ]
@@ -55,7 +47,7 @@ def read_frame(folders: Iterable[str | os.PathLike[str]]) -> pd.DataFrame:
 def _row(folder: str, record: files.Record) -> files.Record:
   row = {"folder": folder, "run": record["run"]}
   row |= _fields(record["config"])
-  row |= {name: record[name] for name in _FACTS}
+  row |= {name: record[name] for name in files.FACTS}
   for prefix, key in (("final_", "final"), ("chosen_", "best")):
     row |= _numbers(prefix, record.get(key, {}))
   return row | {n: v for n, v in record.items() if n.startswith("best_test_")}

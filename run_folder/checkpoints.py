@@ -21,6 +21,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from configs import errors
+from run_folder import naming
 
 PyTree = Any
 Items = dict[str, PyTree]
@@ -296,15 +297,13 @@ def _directory(workdir: str | pathlib.Path) -> pathlib.Path:
 
 
 def _steps(directory: pathlib.Path) -> list[int]:
-  """Returns the steps that were saved, in order.
-
-  Other names are not those of checkpoints: '0027', or digits of other scripts.
-  """
+  """Returns the steps that were saved, in order."""
   if not directory.is_dir():
     return []
-  numbers = (p for p in directory.iterdir() if p.name.isdecimal())
   return sorted(
-    int(p.name) for p in numbers if str(int(p.name)) == p.name and p.is_dir()
+    int(p.name)
+    for p in directory.iterdir()
+    if naming.is_step(p.name) and p.is_dir()
   )
 
 

@@ -28,6 +28,16 @@ METRICS = "metrics.jsonl"
 RESULT = "result.json"
 
 Record = dict[str, Any]
+# What result.json says of every run, beside its metrics, and of which kind.
+FACTS: dict[str, type | tuple[type, ...]] = {
+  "status": str,
+  "num_parameters": int,
+  "num_unpruned_parameters": int,
+  "num_steps": int,
+  "wall_time_seconds": (int, float),
+  "device": str,
+}
+STATUSES = ("finished", "diverged")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -77,13 +87,15 @@ def load_config(workdir: str) -> ml_collections.ConfigDict:
     RunError: it is not a run folder, or has a field that there is no more.
   """
   try:
-    return _read_config(pathlib.Path(workdir))
+    config = _read_config(pathlib.Path(workdir))
+    base.check(config)
+    return config
   except _WRONG_SHAPE as e:
     raise RunError(f"{workdir}: not a run folder ({CONFIG}: {e})") from e
 
 
 def _read_config(path: pathlib.Path) -> ml_collections.ConfigDict:
-  values = json.loads((path / CONFIG).read_text())["config"]
+  values = read_object(path / CONFIG)["config"]
   config = base.get_config()
   for name in values.keys() - config.keys():
     raise RunError(
@@ -125,7 +137,23 @@ def num_devices(workdir: str | pathlib.Path) -> int:
 
 
 def _num_devices(path: pathlib.Path) -> int:
-  return json.loads((path / CONFIG).read_text())["identity"]["num_devices"]
+  number = read_object(path / CONFIG)["identity"]["num_devices"]
+  if type(number) is not int:
+    raise TypeError(f"{CONFIG}: num_devices={number!r}: must be an integer")
+  return number
+
+
+def read_object(path: pathlib.Path) -> Record:
+  """Returns a JSON object that a file holds.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it holds something else.
+  """
+  found = json.loads(path.read_bytes())
+  if not isinstance(found, dict):
+    raise ValueError(f"{path.name} holds no JSON object, but {found!r:.60}")
+  return found
 
 
 def write_json(path: pathlib.Path, record: Mapping[str, Any]) -> None:
@@ -253,8 +281,29 @@ def read_result(
   path = pathlib.Path(workdir)
   with _usable(workdir):
     _check_identity(path, config, num_devices)
-    result = path / RESULT
-    return json.loads(result.read_text()) if result.exists() else None
+    if not (path / RESULT).exists():
+      return None
+    return _checked_result(path, len(sweep.runs(config)))
+
+
+def _checked_result(path: pathlib.Path, num_runs: int) -> Record:
+  """Returns what result.json says, of so many runs."""
+  result = read_object(path / RESULT)
+  runs = result.get("runs", [{}])
+  if len(runs) != num_runs:
+    raise ValueError(f"{RESULT} has {len(runs)} of {num_runs} runs")
+  for run in runs:
+    record = result | run
+    for name, kinds in FACTS.items():
+      if not isinstance(record[name], kinds):
+        raise TypeError(f"{RESULT}: {name}={record[name]!r:.60}")
+    if record["status"] not in STATUSES:
+      raise ValueError(f"{RESULT}: status={record['status']!r:.60}")
+    wanted = ("final", "best") if record["status"] == "finished" else ()
+    for name in wanted:
+      if not isinstance(record[name], dict):
+        raise TypeError(f"{RESULT}: {name}={record[name]!r:.60}")
+  return result
 
 
 def read_runs(workdir: str | pathlib.Path) -> list[Record]:
@@ -268,13 +317,13 @@ def read_runs(workdir: str | pathlib.Path) -> list[Record]:
     RunError: the folder holds no run, or none that is over.
   """
   config = load_config(str(workdir))
-  path = pathlib.Path(workdir, RESULT)
-  with _usable(str(workdir)):
-    if not path.exists():
-      raise RunError(f"{workdir}: its run is not over (no {RESULT})")
-    shared = json.loads(path.read_text())
-    runs = shared.pop("runs", [{"run": ""}])
+  path = pathlib.Path(workdir)
   configs = [to_json(run) for run in sweep.runs(config)]
+  with _usable(str(workdir)):
+    if not (path / RESULT).exists():
+      raise RunError(f"{workdir}: its run is not over (no {RESULT})")
+    shared = _checked_result(path, len(configs))
+    runs = shared.pop("runs", [{"run": ""}])
   return [
     shared | run | {"config": own}
     for run, own in zip(runs, configs, strict=True)
@@ -300,10 +349,17 @@ def read_lines(path: str | pathlib.Path, name: str = METRICS) -> list[Record]:
 
   What is no whole line is left out: a process was killed while it wrote, or the
   file was damaged. Whoever needs all lines counts them.
+
+  Raises:
+    RunError: the file cannot be read.
   """
   file = pathlib.Path(path, name)
   lines = []
-  for text in file.read_bytes().splitlines() if file.exists() else []:
+  try:
+    texts = file.read_bytes().splitlines() if file.exists() else []
+  except OSError as e:
+    raise RunError(f"workdir {path}: cannot be used ({e})") from e
+  for text in texts:
     try:
       line = json.loads(text)
     except ValueError:
@@ -311,6 +367,14 @@ def read_lines(path: str | pathlib.Path, name: str = METRICS) -> list[Record]:
     if isinstance(line, dict) and (name != METRICS or _is_count(line, "step")):
       lines.append(line)
   return lines
+
+
+def open_lines(path: pathlib.Path) -> IO[str]:
+  """Opens a file of lines to add some; half a line at its end is cut off."""
+  if path.exists():
+    content = path.read_bytes()
+    os.truncate(path, content.rfind(b"\n") + 1)
+  return open(path, "a")
 
 
 def _is_count(line: Record, name: str) -> bool:

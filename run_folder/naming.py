@@ -67,3 +67,8 @@ def run_names(config: ml_collections.ConfigDict) -> list[str]:
     "-".join(f"{name}={run[name]:.15g}" for name in names)
     for run in sweep.runs(config)
   ]
+
+
+def is_step(name: str) -> bool:
+  """Whether a file is named by a step; '0027' and '٢' are other names."""
+  return name.isdecimal() and name == str(int(name))

@@ -12,6 +12,7 @@ import flax
 import numpy as np
 
 from run_folder import checkpoints
+from run_folder import naming
 
 PyTree = Any
 FOLDER = "snapshots"
@@ -37,9 +38,8 @@ def save(workdir: str | pathlib.Path, step: int, weights: PyTree) -> None:
 
 def steps(workdir: str | pathlib.Path) -> list[int]:
   """Returns the steps that have a snapshot, in order."""
-  return sorted(
-    int(p.stem) for p in pathlib.Path(workdir, FOLDER).glob("[0-9]*.npz")
-  )
+  names = (p.stem for p in pathlib.Path(workdir, FOLDER).glob("*.npz"))
+  return sorted(int(name) for name in names if naming.is_step(name))
 
 
 def keep_up_to(workdir: str | pathlib.Path, step: int) -> None:

@@ -277,7 +277,7 @@ class Training(Work):
     """Measures every run of a cell that did not diverge, and was not yet."""
     folder = self.folder(cell)
     names = _to_measure(folder)
-    with open(folder / MEASURES, "a") as file:
+    with files.open_lines(folder / MEASURES) as file:
       for run in restored.load(folder, data_dir=self._data_dir):
         if self._stop.number:
           raise train.Stopped("stopped while it was measured")
@@ -298,8 +298,9 @@ class Training(Work):
 
 
 def _measured(folder: pathlib.Path) -> list[files.Record]:
-  """Returns what was measured of the runs of a cell."""
-  return files.read_lines(folder, MEASURES)
+  """Returns what was measured of the runs of a cell, once each."""
+  lines = files.read_lines(folder, MEASURES)
+  return list({line["run"]: line for line in lines if "run" in line}.values())
 
 
 def _to_measure(folder: pathlib.Path) -> set[str]:
@@ -358,9 +359,11 @@ class Computing(Work):
     if not path.exists():
       return None
     try:
-      found = json.loads(path.read_text())
+      found = files.read_object(path)
       theirs, rows = found["settings"], found["rows"]
-    except (OSError, ValueError, KeyError) as e:
+      if len(rows) != cell.num_runs:
+        raise ValueError(f"{COMPUTED} has {len(rows)} of {cell.num_runs} rows")
+    except (OSError, ValueError, KeyError, TypeError) as e:
       raise files.RunError(f"workdir {folder}: cannot be used ({e})") from e
     mine = json.loads(json.dumps(dict(cell.settings)))
     files.check_same(folder, theirs, mine)

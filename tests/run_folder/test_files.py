@@ -125,9 +125,19 @@ def test_result(tmp_path):
   assert files.read_result(*read) is None
   folder = _open(tmp_path / "run")
   assert files.read_result(*read) is None
-  folder.finish({"status": "finished"})
+  result = {
+    "status": "finished",
+    "num_parameters": 9,
+    "num_unpruned_parameters": 9,
+    "num_steps": 3,
+    "wall_time_seconds": 0.5,
+    "device": "cpu",
+    "final": {"test_loss": 1.0},
+    "best": {"test_loss": 1.0},
+  }
+  folder.finish(result)
   folder.close()
-  assert files.read_result(*read) == {"status": "finished"}
+  assert files.read_result(*read) == result
 
 
 # --- metrics.jsonl -----------------------------------------------------------

@@ -1,15 +1,12 @@
 """Folders of version 0.1 are still resumed, evaluated, measured and reported.
 
-folders.tar.gz holds small ones of every kind, as the program wrote them before
-its modules were moved: a run with snapshots, a pruned one, one with BatchNorm,
-a sweep, one of each that was stopped, a game, and a study with its measures.
+Those of folders.tar.gz were written before the modules of the program were
+moved.
 Numbers are compared loosely, since other processors round otherwise.
 """
 
 import json
-import pathlib
 import shutil
-import tarfile
 
 import numpy as np
 import pandas as pd
@@ -22,16 +19,7 @@ import data
 from run_folder import files
 import train
 
-ARCHIVE = pathlib.Path(__file__).with_name("folders.tar.gz")
 FINISHED = ("run", "pruned", "batch_norm", "sweep", "game")
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-  path = tmp_path_factory.mktemp("folders")
-  with tarfile.open(ARCHIVE) as archive:
-    archive.extractall(path, filter="data")
-  return path
 
 
 def _config(folder):
