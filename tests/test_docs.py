@@ -8,6 +8,7 @@ import pytest
 
 from configs.fields import FIELDS
 from scripts import architecture
+from sharpness import measures
 
 PAGES = [
   pathlib.Path("README.md"),
@@ -130,11 +131,17 @@ def test_the_allowed_arrows_are_those_of_the_script():
   )
 
 
-def test_every_config_is_described():
-  described = {cells[0] for cells in rows("docs/data.md")}
-  for path in pathlib.Path("configs").glob("*.py"):
-    if "def get_config" in path.read_text() and path.stem != "base":
-      assert f"`{path.stem}`" in described
+def test_what_there_is_is_described():
+  configs = {
+    path.stem
+    for path in pathlib.Path("configs").glob("*.py")
+    if "def get_config" in path.read_text() and path.stem != "base"
+  }
+  studies = {path.stem for path in pathlib.Path("studies").glob("[!_]*.py")}
+  pages = {"data": configs, "studies": studies, "sharpness": measures.MEASURES}
+  for page, names in pages.items():
+    first = " ".join(cells[0] for cells in rows(f"docs/{page}.md"))
+    assert not [name for name in names if f"`{name}`" not in first], page
 
 
 def test_verdicts_are_counted():
