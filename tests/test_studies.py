@@ -210,6 +210,8 @@ def write_result(folder, config):
     "num_steps": 1,
     "wall_time_seconds": 1.0,
     "device": "cpu",
+    "final": {},
+    "best": {},
   }
   num_runs = math.prod(map(len, sweep.swept(config).values()))
   (folder / files.RESULT).write_text(json.dumps({"runs": num_runs * [facts]}))

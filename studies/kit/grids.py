@@ -296,6 +296,15 @@ SST2_LSTM = Grid(
   {"rho": _LARGER_RHO, "seed": _PAPER_SEEDS},
 )
 
+# The paper's best rho of these sizes; at 0.2 they end at chance there. All its
+# 30 epochs, since SGD alone still improved after 17 with the smallest. Of the
+# 67,349 phrases, 5,000 are held out.
+DESKTOP_LSTM = SST2_LSTM.change(
+  shapes=hidden_sizes(32, 64, 128),
+  sweep={"rho": (0.0, 0.02, 0.05, 0.1)},
+  fields={"data_seed": -1, "validation_fraction": 0.07425},
+)
+
 MOLPCBA_GCN = Grid(
   "gcn_molpcba",
   "best_test_average_precision",

@@ -40,6 +40,7 @@ FIELDS = {
   "resnet_digits": {"num_epochs": 4, "num_filters": 8, "log_every_steps": 9},
   "mlp_teacher_student": {"num_epochs": 2, "num_neurons": (100,)},
   "mlp_mnist": {**SMALL, "num_epochs": 6, "validation_fraction": 0.1},
+  "mlp_fashion_mnist": {**SMALL, "num_epochs": 6},
   "resnet_cifar": {**SMALL, "num_epochs": 6, "num_filters": 2},
   "vgg_digits": {
     **PLAIN,
@@ -136,7 +137,7 @@ FIELDS = {
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
   folder = tmp_path_factory.mktemp("tfds")
-  for name in ("mnist", "cifar10"):
+  for name in ("mnist", "fashion_mnist", "cifar10"):
     tfds_fixtures.write(name, folder, num_train=75, num_test=21, num_labels=5)
   tfds_fixtures.write_grc_perseus(folder, num_train=50, num_test=21)
   tfds_fixtures.write_sst2(folder, num_train=75, num_test=21)
