@@ -120,6 +120,11 @@ def _few(loss: str, learning_rate: float, *widths: int) -> grids.Grid:
   )
 
 
+def _mnist(num_seeds: int, *neurons: tuple[int, ...]) -> grids.Grid:
+  grid = grids.MNIST_MLP.change(shapes=grids.mlps(*neurons))
+  return _plain(grid, num_seeds, {"num_epochs": 20})
+
+
 presets = {
   "laptop": (
     _FACTORIZATION,
@@ -129,30 +134,14 @@ presets = {
   ),
   "paper": (
     _FACTORIZATION,
-    _plain(
-      grids.MNIST_MLP.change(
-        shapes=grids.mlps((30, 10), (300, 100), (3000, 1000))
-      ),
-      5,
-      {"num_epochs": 20},
-    ),
+    _mnist(5, (30, 10), (300, 100), (3000, 1000)),
     _plain(
       grids.CIFAR_RESNET.change(shapes=grids.resnets(4, 16, 64)),
       5,
       {"num_epochs": 80, "augment": False},
     ),
   ),
-  "desktop": tuple(
-    _plain(
-      grids.MNIST_MLP.change(shapes=grids.mlps(*neurons)),
-      num_seeds,
-      {"num_epochs": 20},
-    )
-    for neurons, num_seeds in (
-      (((30, 10), (300, 100)), 5),
-      (((3000, 1000),), 3),
-    )
-  ),
+  "desktop": (_mnist(5, (30, 10), (300, 100)), _mnist(3, (3000, 1000))),
 }
 
 

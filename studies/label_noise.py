@@ -98,7 +98,7 @@ def _claims(found: list[conditions.Condition]) -> list[findings.Finding]:
   best = conditions.other_epoch(main.metric)
   one = main.only("shape", *SHAPES)
   gains = f"{main.title}, {one.runs['shape'].iloc[0]}: SAM gains"
-  faster = conditions.less(main.gains(), lowest.gains())
+  faster = conditions.excess(main.gains(), lowest.gains())
   return [
     *(findings.grows(c.title, c.metric, _quote(c), c.gains()) for c in found),
     findings.grows(main.title, best, _quote(main), main.gains(best)),

@@ -361,6 +361,14 @@ def test_tagging_is_compared_with_early_stopping(table, grows):
   assert first["paper"].startswith("Figure 16b")
 
 
+def test_every_module_is_a_study():
+  for path in study_lib.STUDIES.glob("[!_]*.py"):
+    study = study_lib.load(str(path))
+    assert {"laptop", "paper"} <= set(study.presets), path
+    assert (study.measure is None) == (study.measure_seconds == 0), path
+    assert (study.compute is None) == (study.compute_seconds == 0), path
+
+
 def test_sparse_networks_have_the_weights_of_the_dense_one():
   cells = load_cells("sparsity", "laptop")
   assert [c.config.pruner for c in cells] == ["none", *2 * ["snip", "random"]]

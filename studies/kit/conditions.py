@@ -143,7 +143,7 @@ def gains(
   )
 
 
-def less(gains: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+def excess(gains: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
   """Returns by how much gains exceed others, paired by seed and size."""
   table = gains.merge(others, on=["seed", SIZE], suffixes=("", "_of_other"))
   return table.assign(gain=table["gain"] - table["gain_of_other"])

@@ -106,11 +106,10 @@ def draw_papers_gain(
   label: str = "paper",
   color: Any = figures.PAPER,
   x: str = SIZE,
-  label_noise: float | None = None,
 ) -> None:
   """Draws the gain of a figure of the paper, if the workload is the paper's."""
   if workloads.is_papers(workload):
-    table = reference.gain(number, workload, label_noise)
+    table = reference.gain(number, workload)
     curves.paper(ax, table, x=x, label=label, color=color)
 
 
