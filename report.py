@@ -14,8 +14,10 @@ from typing import Any
 import pandas as pd
 
 from analysis import captions
+from analysis import selection
 from analysis import statistics
 from analysis import table as table_lib
+from analysis import verdicts
 from program import cli
 from program import signals
 from program.cli import fail
@@ -88,7 +90,7 @@ def pick_metrics(
       metric = default
   if not metric:
     fail("no run finished with an evaluation on the test set")
-  validation = statistics.validation_metric(metric)
+  validation = selection.validation_metric(metric)
   of_metric = finished[finished[metric].notna()]
   if validation in known and of_metric[validation].notna().all():
     return metric, choose_by or validation
@@ -102,7 +104,7 @@ def differing(runs: pd.DataFrame) -> list[str]:
     name
     for name, field in table_lib.FIELDS.items()
     if not field.cadence
-    and (sam if name in statistics.SAM_ONLY else runs)[name].nunique() > 1
+    and (sam if name in selection.SAM_ONLY else runs)[name].nunique() > 1
   ]
 
 
@@ -122,7 +124,7 @@ def conditions(runs: pd.DataFrame, names: list[str]) -> list[str]:
 
 def print_table(title: str, frame: pd.DataFrame, metric: str) -> None:
   """Prints a frame, with the digits that the metric deserves."""
-  digits = 2 if statistics.scale(metric) == 100 else 4
+  digits = 2 if selection.scale(metric) == 100 else 4
   formats = {
     name: "{:g}" if name in table_lib.FIELDS else f"{{:.{digits}f}}"
     for name in frame.select_dtypes("float").columns
@@ -138,7 +140,7 @@ def print_table(title: str, frame: pd.DataFrame, metric: str) -> None:
 def print_means(runs: pd.DataFrame, group: list[str], metric: str) -> None:
   """Prints mean, standard error and n of the metric over seeds."""
   runs = runs.assign(
-    value=statistics.scale(metric)
+    value=selection.scale(metric)
     * runs[metric].where(runs.status == "finished"),
     diverged=runs["status"] == "diverged",
   )
@@ -158,8 +160,8 @@ def print_best_rho(
   runs: pd.DataFrame, group: list[str], choose_by: str
 ) -> None:
   """Prints the best rho of every size, and how it was chosen."""
-  chosen = statistics.optimal_rho(runs, group, choose_by)
-  chosen[choose_by] *= statistics.scale(choose_by)
+  chosen = selection.optimal_rho(runs, group, choose_by)
+  chosen[choose_by] *= selection.scale(choose_by)
   if "test" in choose_by:
     warn(
       f"rho is chosen by {captions.words(choose_by)}, on the examples it is"
@@ -173,16 +175,24 @@ def print_gains(
   runs: pd.DataFrame, group: list[str], metric: str, choose_by: str
 ) -> pd.DataFrame:
   """Prints and returns the summary of what SAM gains."""
-  gains = statistics.gains(runs, group, metric, choose_by)
+  gains = selection.gains(runs, group, metric, choose_by)
   summary = statistics.summary(gains, group)
   bases = "/".join(sorted(runs["base_optimizer"].unique()))
   title = f"{captions.gain(metric)}, SAM over {bases}, paired by seed"
-  shown = [*group, "rho", "n", "base", "sam", "mean", "stderr", "low", "high"]
+  shown = [*group, "rho", "n", "base", "sam", "mean", "stderr"]
+  shown += ["low", "high", "robust_low", "robust_high", "naive"]
   if summary.empty:
     print("\nno gain: no seed finished with both SAM and its base optimizer")
     return summary
   names = {"mean": "gain", "low": "95% low", "high": "95% high"}
+  names |= {"robust_low": "BCa low", "robust_high": "BCa high"}
   print_table(title, summary[shown].rename(columns=names), metric)
+  print(
+    "(each seed's gain is at the rho that is best on the other seeds; naive: at"
+    " the rho of the table, chosen on all)"
+  )
+  if summary["n"].min() < verdicts.MIN_SEEDS:
+    print(f"(fewer than {verdicts.MIN_SEEDS} seeds cannot be tested)")
   if dropped := gains.attrs["num_dropped"]:
     print(f"({dropped} pairs left out: a run diverged or is missing)")
   return summary
@@ -218,7 +228,7 @@ def draw(
   for ax, case in zip(axes[bool(x) :], cases, strict=True):
     part = runs
     for name, value in case.items():
-      shared = (part["rho"] == 0) & (name in statistics.SAM_ONLY)
+      shared = (part["rho"] == 0) & (name in selection.SAM_ONLY)
       part = part[(part[name] == value) | shared]
     curves.by_rho(ax, part, metric, SIZE)
     figures.legend(ax, "parameters")

@@ -3,7 +3,7 @@
 import numbers
 from typing import Any
 
-from analysis import statistics
+from analysis import selection
 
 
 def words(name: str) -> str:
@@ -13,14 +13,14 @@ def words(name: str) -> str:
 
 def metric(name: str) -> str:
   """Returns the name of a metric, with its unit."""
-  return words(name) + (" (%)" if statistics.scale(name) == 100 else "")
+  return words(name) + (" (%)" if selection.scale(name) == 100 else "")
 
 
 def gain(name: str) -> str:
   """Returns the name of the gain in a metric, positive where SAM is better."""
   if name.endswith("loss"):
     return f"decrease of {words(name)} by SAM"
-  unit = " (points)" if statistics.scale(name) == 100 else ""
+  unit = " (points)" if selection.scale(name) == 100 else ""
   return f"gain in {words(name)}{unit}"
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis import captions
 from analysis import figures
-from analysis import statistics
+from analysis import selection
 
 _Y_LABEL = 25  # Characters of a line beside the axis.
 
@@ -101,7 +101,7 @@ def by_rho(
   """
   runs = runs[runs["status"] == "finished"]
   means = runs.groupby([by, "rho"])[metric].agg(["mean", "sem"]).reset_index()
-  means[["mean", "sem"]] *= statistics.scale(metric)
+  means[["mean", "sem"]] *= selection.scale(metric)
   is_sam = means["rho"] > 0
   sam, base = means[is_sam], means[~is_sam]
   _curves(ax, sam, "rho", by, "mean", "sem", "")
@@ -138,7 +138,7 @@ def best_rho(
   x: str = "num_parameters",
   paper: pd.DataFrame | None = None,
 ) -> None:
-  """Draws the best rho, as `statistics.optimal_rho` returns it, against a size.
+  """Draws the best rho, as `selection.optimal_rho` returns it, against a size.
 
   Args:
     ax: the panel.

@@ -61,7 +61,7 @@ class Map:
     both = low.merge(other.runs[columns], on=keys, suffixes=("", "_of_other"))
     is_outside = both[f"{self.value}_of_other"] >= other.level
     return statistics.mean(
-      both.assign(outside=1.0 * is_outside), "outside", statistic
+      both.assign(outside=1.0 * is_outside), "outside", statistic, step=1.0
     )
 
   def draw(

@@ -42,6 +42,7 @@ import pandas as pd
 from analysis import figures
 from analysis import restored
 from analysis import statistics
+from data import xor as xor_data
 from sharpness import measures
 from studies.kit import findings
 from studies.kit import panels
@@ -129,7 +130,10 @@ class _Table:
       xor.METRIC,
       _figure_of(shape),
       statistics.mean(
-        self.of(shape), "accuracy", "mean test accuracy in %, over seeds"
+        self.of(shape),
+        "accuracy",
+        "mean test accuracy in %, over seeds",
+        step=100 / xor_data.NUM_TEST,
       ),
       above=above,
       at_most=at_most,

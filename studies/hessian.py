@@ -30,6 +30,7 @@ from analysis import curves
 from analysis import figures
 from analysis import restored
 from analysis import statistics
+from analysis import trends
 from sharpness import measures
 from sharpness import moments
 from studies.kit import conditions
@@ -114,18 +115,15 @@ def reductions(runs: pd.DataFrame, name: str) -> pd.DataFrame:
 
   Columns: seed; the size; 'ratio', SGD's value over that at the largest rho;
   'percent', what that rho takes off, in percent of SGD's; 'log2_ratio' and
-  'log2_sam', logarithms of the ratio and of the value there; and 'rank',
-  Spearman's correlation of rho and the value.
+  'log2_sam', logarithms of the ratio and of the value there.
   """
   table = by_rho(runs, name)
   sgd, sam = table.iloc[:, 0], table.iloc[:, -1]
-  order = pd.Series(range(table.shape[1]), table.columns)
   columns = {
     "ratio": sgd / sam,
     "percent": 100 * (1 - sam / sgd),
     "log2_ratio": np.log2(sgd / sam),
     "log2_sam": np.log2(sam),
-    "rank": table.rank(axis=1).T.corrwith(order),
   }
   return pd.DataFrame(columns).reset_index()
 
@@ -153,7 +151,10 @@ def _claims(c: conditions.Condition) -> list[findings.Finding]:
         f"{c.title}: {name} falls with rho",
         name,
         _quote(name),
-        statistics.mean(table, "rank", "Spearman correlation, mean over sizes"),
+        trends.rank_trend(
+          by_rho(c.runs, name),
+          "Spearman correlation, mean over sizes, permutation test",
+        ),
       ),
     ]
   for name, table in tables.items():

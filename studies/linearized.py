@@ -19,7 +19,8 @@ alpha: the gradient and the way to go both shrink like 1 / alpha, and the
 curvature stays. But elsewhere another one may be better, and a smaller one
 spares SAM, whose perturbation does not shrink with alpha. So the learning rate
 is chosen for each alpha and rho as rho is: on the validation split, or in the
-paper preset, as the paper chooses, on the test set. There is no weight decay,
+paper preset, as the paper chooses, on the test set; where gains are tested, on
+the other seeds. There is no weight decay,
 which would pull the weights away from w0.
 """
 
@@ -32,6 +33,7 @@ import pandas as pd
 
 from analysis import figures
 from analysis import restored
+from analysis import selection
 from analysis import statistics
 from sharpness import linearized
 from studies.kit import conditions
@@ -96,7 +98,7 @@ def measure(run: restored.Run) -> dict[str, float]:
 def tuned(condition: conditions.Condition) -> pd.DataFrame:
   """Returns the runs at the best learning rate of each alpha and rho."""
   runs, by = condition.runs, condition.chosen_by()
-  best = statistics.choose(runs, [ALPHA, "rho"], "learning_rate", by)
+  best = selection.choose(runs, [ALPHA, "rho"], ["learning_rate"], by)
   return runs.merge(best[[ALPHA, "rho", "learning_rate"]])
 
 
@@ -111,8 +113,8 @@ def claims(results: pd.DataFrame) -> list[findings.Finding]:
   accuracy, stability = (_quote(y) for y in ("test_accuracy", STABILITY))
 
   def gains(alpha: float, *rhos: float) -> pd.DataFrame:
-    chosen = runs[(runs[ALPHA] == alpha) & runs["rho"].isin((0.0, *rhos))]
-    return conditions.gains(chosen, [ALPHA], metric)
+    chosen = condition.only(ALPHA, alpha).only("rho", 0.0, *rhos).runs
+    return conditions.gains(chosen, [ALPHA], metric, ("learning_rate", "rho"))
 
   return [
     findings.negative(
@@ -192,7 +194,7 @@ def _quote(metric: str) -> str:
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
   (condition,) = conditions.of(results)
   metric, runs = condition.metric, tuned(condition)
-  runs = runs.assign(**{metric: statistics.scale(metric) * runs[metric]})
+  runs = runs.assign(**{metric: selection.scale(metric) * runs[metric]})
 
   accuracy, stability = "test accuracy (%)", "stability of activations"
   papers, legend = "paper: VGG-11 on CIFAR-10", "rho (0: SGD)"

@@ -60,7 +60,9 @@ def claims(results: pd.DataFrame) -> list[findings.Finding]:
   found = []
   for c, metric in conditions.with_metrics(results):
     gains = c.gains(metric, SIZE, M)
-    over_sizes = gains.groupby(["seed", M], as_index=False)["gain"].mean()
+    over_sizes = gains.groupby(["seed", M], as_index=False)[
+      ["base", "sam", "gain", "naive"]
+    ].mean()
     text = f"{c.title}: {CLAIM}, on average over the sizes"
     trend = statistics.slope(over_sizes, M)
     found.append(findings.negative(text, metric, PAPER, trend))

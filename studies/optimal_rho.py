@@ -18,7 +18,7 @@ import pandas as pd
 
 from analysis import captions
 from analysis import curves
-from analysis import statistics
+from analysis import trends
 from studies.kit import conditions
 from studies.kit import findings
 from studies.kit import grids
@@ -47,7 +47,7 @@ def claims(results: pd.DataFrame) -> list[findings.Finding]:
   found = []
   for c, metric in conditions.with_metrics(results):
     chosen_by = c.chosen_by(metric)
-    trend = statistics.rho_trend(c.runs, SIZE, chosen_by)
+    trend = trends.rho_trend(c.runs, SIZE, chosen_by)
     text, paper = f"{c.title}: {CLAIM}", _quote(c.workload)
     found.append(findings.positive(text, chosen_by, paper, trend))
   return found

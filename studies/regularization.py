@@ -82,18 +82,8 @@ def _gains(c: conditions.Condition, decay: float, metric: str) -> pd.DataFrame:
 
 def _gains_at_best_decays(c: conditions.Condition, metric: str) -> pd.DataFrame:
   """Returns the gain of SAM at its best decay over SGD at its own."""
-  runs, by = c.runs, c.chosen_by(metric)
-  decayed = [SIZE, "weight_decay"]
-  best_rho = statistics.optimal_rho(runs, decayed, by)
-  sides = [
-    runs[runs["rho"] == 0],
-    runs.merge(best_rho[[*decayed, "rho"]]),
-  ]
-  best = [
-    side.merge(statistics.choose(side, [SIZE], "weight_decay", by)[decayed])
-    for side in sides
-  ]
-  return conditions.gains(pd.concat(best), [SIZE], metric)
+  tuned = ("weight_decay", "rho")
+  return conditions.gains(c.runs, [SIZE], metric, tuned)
 
 
 def _with_decays(results: pd.DataFrame) -> pd.DataFrame:

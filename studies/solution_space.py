@@ -256,7 +256,9 @@ def _ratio(
   """Returns the exponential of a logarithm and of its jackknife interval."""
   found = statistics.jackknife(function, values, statistic)
   value, low, high = map(math.exp, (found.value, found.low, found.high))
-  return dataclasses.replace(found, value=value, low=low, high=high)
+  return dataclasses.replace(
+    found, value=value, low=low, high=high, is_ratio=True
+  )
 
 
 def claims(results: pd.DataFrame) -> list[findings.Finding]:

@@ -76,27 +76,18 @@ presets = {
 }
 
 
-def tuned(results: pd.DataFrame) -> pd.DataFrame:
-  """Returns the runs at the best settings of each width.
+def _gains(results: pd.DataFrame) -> pd.DataFrame:
+  """Returns the gain of SAM, each side at its best settings of each width.
 
-  Those of SGD have its best learning rate; those of SAM, its best pair of
-  learning rate and rho.
+  Those of SGD are its learning rate; those of SAM, the pair of learning rate
+  and rho.
   """
-  by = conditions.choose_by(results, METRIC)
-  runs = results.assign(
-    # The pair as one column, since one column is chosen.
-    setting=results.groupby(["learning_rate", "rho"]).ngroup(),
-    width=results["num_neurons"].astype(int),
-  )
-  sides = []
-  for side in (runs[runs["rho"] == 0], runs[runs["rho"] > 0]):
-    best = statistics.choose(side, [WIDTH], "setting", by)
-    sides.append(side.merge(best[[WIDTH, "setting"]]))
-  return pd.concat(sides, ignore_index=True)
+  runs = results.assign(width=results["num_neurons"].astype(int))
+  return conditions.gains(runs, [WIDTH], METRIC, ("learning_rate", "rho"))
 
 
 def claims(results: pd.DataFrame) -> list[findings.Finding]:
-  gains = conditions.gains(tuned(results), [WIDTH], METRIC)
+  gains = _gains(results)
   unknown = "not reported"
   return [
     *(
@@ -135,7 +126,7 @@ def _quote() -> str:
 
 
 def figure(results: pd.DataFrame) -> mpl_figure.Figure:
-  gains = conditions.gains(tuned(results), [WIDTH], METRIC)
+  gains = _gains(results)
   summary = statistics.summary(gains, [WIDTH])
 
   def draw_errors(ax: Axes) -> None:

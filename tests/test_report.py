@@ -82,7 +82,7 @@ def test_tables(folders, tmp_path, monkeypatch, capsys):
   assert ["1000", "0.1", "74.33"] in rows  # The best rho; .2 has 70.00.
   assert [
     *("1000", "0.1", "3", "72.00", "74.33"),
-    *("2.33", "0.67", "-0.54", "5.20"),
+    *("2.33", "0.67", "-0.54", "5.20", "1.00", "3.00", "2.33"),
   ] in rows
   skipped, on_test = err.splitlines()
   assert skipped.startswith("warning: skipped: ")

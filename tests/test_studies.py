@@ -54,7 +54,7 @@ def gain_by_size(t, size, sign, epoch):
 
 
 def gain_by_rho(t, size, sign, epoch):
-  best_rho = 0.4 * sign * (size - 3) + math.log(0.1)
+  best_rho = sign * (size - size.mean()) + math.log(0.08)
   return 0.05 - 0.02 * abs(np.log(t["rho"].clip(1e-9)) - best_rho)
 
 
@@ -168,7 +168,7 @@ def traces_by_network(t, size, sign):
   shape = t["shape"]
   sharp = shape.str.endswith("decay")
   fails = shape.str.contains("bias.*-sam") & ~shape.str.contains("no_bias")
-  accuracy = np.where(fails == (sign == 1), 0.8, 1 - 1e-3 * t["seed"])
+  accuracy = np.where(fails == (sign == 1), 0.8, 1) - 1e-3 * t["seed"]
   trace = np.where(sharp == (sign == 1), 80.0, 2.0) + 0.1 * t["seed"]
   return {
     "final_test_accuracy": accuracy,

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from analysis import figures
+from analysis import selection
 from analysis import statistics
 from analysis import table as table_lib
+from analysis import verdicts
 from run_folder import files
 from studies.kit import grids
 from studies.kit import work
@@ -40,14 +42,13 @@ class Trained:
 
 
 def _claims(results):
-  gains = statistics.gains(
+  gains = selection.gains(
     results, ["width"], "final_test_accuracy", "final_validation_accuracy"
   )
   slope = statistics.slope(gains, "width")
-  verdict = statistics.verdict(slope, above=0)
   return [
-    statistics.claim_record(
-      "it grows", "final_test_accuracy", "-", slope, verdict
+    verdicts.claim_record(
+      "it grows", "final_test_accuracy", "-", slope, above=0
     )
   ]
 
@@ -83,7 +84,7 @@ def test_study(tmp_path, capsys):
   assert (results["last_step"] == results["num_steps"]).all()
   assert "losses" not in results
   found = json.loads((tmp_path / "claim.json").read_text())["found"]
-  assert found == _claims(results)
+  assert found == verdicts.correct(_claims(results))
   assert found[0]["n"] == 2
   assert (tmp_path / "figure.png").stat().st_size > 1000
   assert (tmp_path / "figure.pdf").exists()
@@ -134,8 +135,7 @@ class Computed:
 
 def _computed_claims(results):
   slope = statistics.slope(results, "width", "gain")
-  verdict = statistics.verdict(slope, above=0)
-  return [statistics.claim_record("it grows", "gain", "-", slope, verdict)]
+  return [verdicts.claim_record("it grows", "gain", "-", slope, above=0)]
 
 
 def test_computed_study(tmp_path, capsys):

@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis import figures
 from analysis import table as table_lib
+from analysis import verdicts
 from run_folder import files
 from studies.kit.findings import Finding
 from studies.kit.study import Study
@@ -17,24 +18,44 @@ def write(study: Study, results: pd.DataFrame, workdir: pathlib.Path) -> None:
   # Curves are only drawn.
   curves = [n for n in results if results[n].map(type).eq(list).any()]
   table_lib.write_csv(results.drop(columns=curves), workdir / "results.csv")
-  claims = study.claims(results)
+  claims = verdicts.correct(study.claims(results))
   found: dict[str, Any] = {"paper": study.paper, "claim": study.claim}
   files.write_json(workdir / "claim.json", found | {"found": claims})
   figures.save(study.figure(results), workdir)
   print(f"{study.paper}: {study.claim}")
   for claim in claims:
     print(describe(claim))
+  num_tested = sum(claim["p_holm"] is not None for claim in claims)
+  if num_tested > 1:
+    print(
+      f"({num_tested} claims were tested; * marks the verdicts that stay with"
+      " Holm's correction for their number)"
+    )
 
 
 def describe(claim: Finding) -> str:
-  """Returns the lines of a claim and what was found."""
-  value, low, high = (
-    "?" if claim[key] is None else f"{claim[key]:.3g}"
-    for key in ("value", "low", "high")
-  )
+  """Returns the lines of a claim and what was found.
+
+  Args:
+    claim: of `verdicts.correct`.
+  """
+
+  def number(key: str) -> str:
+    return "?" if claim[key] is None else f"{claim[key]:.3g}"
+
+  star = "*" if verdicts.survives(claim) else ""
+  is_range = claim["statistic"].endswith("permutation test")
+  kind = "bootstrap range" if is_range else "95 % interval"
+  found = f"{kind} {number('low')} to {number('high')}"
+  if claim["robust_low"] is not None:
+    found += f", BCa {number('robust_low')} to {number('robust_high')}"
+  naive = claim["naive"]
+  beside = ""
+  if naive is not None:
+    beside = f"; {naive:.3g} at the rho that is best on the same seeds"
   return (
-    f"- {claim['claim']}: {claim['verdict'].upper()}\n"
-    f"    {claim['metric']}; {claim['statistic']}: {value}"
-    f" (95 % interval {low} to {high}, n = {claim['n']})\n"
+    f"- {claim['claim']}: {claim['verdict'].upper()}{star}\n"
+    f"    {claim['metric']}; {claim['statistic']}: {number('value')}"
+    f" ({found}, n = {claim['n']}, p = {number('p')}){beside}\n"
     f"    paper: {claim['paper']}"
   )

@@ -5,6 +5,7 @@ import dataclasses
 
 import pandas as pd
 
+from analysis import selection
 from analysis import statistics
 from studies.kit import workloads
 
@@ -60,8 +61,8 @@ class Condition:
     return statistics.summary(self.gains(metric, *group), group or (SIZE,))
 
   def best_rho(self, *group: str) -> pd.DataFrame:
-    """Returns `statistics.optimal_rho` by these columns; none: the size."""
-    return statistics.optimal_rho(self.runs, group or (SIZE,), self.chosen_by())
+    """Returns `selection.optimal_rho` by these columns; none: the size."""
+    return selection.optimal_rho(self.runs, group or (SIZE,), self.chosen_by())
 
 
 def by_title(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -128,22 +129,27 @@ def choose_by(runs: pd.DataFrame, metric: str) -> str:
   Without a validation split it is the metric itself.
   """
   held_out = (runs["validation_fraction"] > 0).all()
-  return statistics.validation_metric(metric) if held_out else metric
+  return selection.validation_metric(metric) if held_out else metric
 
 
 def gains(
-  runs: pd.DataFrame, group: Sequence[str], metric: str
+  runs: pd.DataFrame,
+  group: Sequence[str],
+  metric: str,
+  tuned: Sequence[str] = ("rho",),
 ) -> pd.DataFrame:
-  """Returns `statistics.gains` with rho chosen by `choose_by`."""
+  """Returns `selection.gains`, with the values chosen by `choose_by`."""
   chosen_by = choose_by(runs, metric)
   # Few columns, since pandas is slow with many.
-  columns = [*group, "seed", "rho", "status", metric, chosen_by]
-  return statistics.gains(
-    runs[list(dict.fromkeys(columns))], group, metric, chosen_by
+  columns = [*group, "seed", "rho", *tuned, "status", metric, chosen_by]
+  return selection.gains(
+    runs[list(dict.fromkeys(columns))], group, metric, chosen_by, tuned
   )
 
 
 def excess(gains: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
   """Returns by how much gains exceed others, paired by seed and size."""
   table = gains.merge(others, on=["seed", SIZE], suffixes=("", "_of_other"))
-  return table.assign(gain=table["gain"] - table["gain_of_other"])
+  for name in ("gain", "naive"):
+    table[name] -= table[f"{name}_of_other"]
+  return table

@@ -8,12 +8,13 @@ import pandas as pd
 
 from analysis import captions
 from analysis import statistics
+from analysis import verdicts
 from studies.kit import conditions
 from studies.kit import reference
 from studies.kit import workloads
 from studies.kit.conditions import SIZE
 
-# A claim and what was found, for claim.json; see `statistics.claim_record`.
+# A claim and what was found, for claim.json; see `verdicts.claim_record`.
 Finding = dict[str, Any]
 
 # "The gain does not grow" where something is missing: its slope is at most this
@@ -41,8 +42,9 @@ def within(
     above: lower limit.
     at_most: upper limit.
   """
-  verdict = statistics.verdict(estimate, above=above, at_most=at_most)
-  return statistics.claim_record(text, metric, paper, estimate, verdict)
+  return verdicts.claim_record(
+    text, metric, paper, estimate, above=above, at_most=at_most
+  )
 
 
 def positive(

@@ -93,7 +93,7 @@ def _results(sign):
         border = 2 * (s["dim"] / 1000) ** 0.25 * (1 + 0.02 * seed)
         border /= (1 + 20 * tau) ** sign * (1.3 + 0.15 * math.log10(rate))
         if method == study.THEORY:
-          border = 0.8
+          border = 0.8 * (s["dim"] / 1000) ** (0.001 * seed)
         rows.append(
           {
             "part": part.name,
@@ -104,8 +104,8 @@ def _results(sign):
             "tau": tau,
             "learning_rate": rate,
             "test_error": 0.5 / (1 + (norm / border) ** 4),
-            "train_loss": 0.01 if sign == 1 else 0.1,
-            "switched_off": 0.95 + 0.01 * seed if sign == 1 else 0.1,
+            "train_loss": (0.01 if sign == 1 else 0.1) + 0.001 * seed,
+            "switched_off": (0.95 if sign == 1 else 0.1) + 0.01 * seed,
             "course_loss": [1.0, 0.1],
             "course_signal": [0.0, 1 + sign * tau + 0.001 * seed],
             "course_noise": [0.0, 1.0],

@@ -69,4 +69,3 @@ def test_reductions():
   np.testing.assert_allclose(table["log2_ratio"], [2, np.log2(1.25)])
   np.testing.assert_allclose(table["log2_sam"], [2, 3])
   np.testing.assert_allclose(table["percent"], [75, 20])
-  np.testing.assert_allclose(table["rank"], [-1, -0.5])
