@@ -43,7 +43,10 @@ class Stability(NamedTuple):
 
   Attributes:
     value: the eigenvalue; one step multiplies E||x||^2 by at most this.
-    error: residual of the eigenpair, plus rounding.
+    error: residual of the eigenpair, plus rounding. An eigenvalue lies within
+      it of the value. That need not be the largest: where many are near 1, as
+      with more weights than examples constrain, Lanczos may miss one that is
+      barely larger.
     converged: whether the residual met the tolerance, or is mere rounding.
   """
 
@@ -52,9 +55,16 @@ class Stability(NamedTuple):
   converged: bool
 
   @property
-  def stable(self) -> bool:
-    """Whether the value converged and is at most 1, but for its error."""
-    return self.converged and self.value <= 1 + self.error
+  def stable(self) -> bool | None:
+    """Whether the largest eigenvalue is below 1.
+
+    None if that cannot be told: the value has not converged, or 1 is within its
+    error. It is never above the largest eigenvalue, but for rounding, so False
+    is certain; True takes it for the largest.
+    """
+    if not self.converged or abs(self.value - 1) <= self.error:
+      return None
+    return self.value < 1
 
 
 class StabilityBounds(NamedTuple):
@@ -149,7 +159,7 @@ def stability(
   linear stability but not necessary, unless the H_i commute: otherwise
   E||x||^2 can grow at first and still vanish. Directions that no example sees
   have eigenvalue 1, so with more weights than examples constrain the value of
-  a stable point is 1, up to its error. Negative curvature, which there is
+  a stable point is 1 up to its error, and `Stability.stable` is None. Negative curvature, which there is
   before every example is fitted, tends to put it above 1 for any learning rate.
 
   Args:

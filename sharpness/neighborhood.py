@@ -69,7 +69,9 @@ def average_sharpness(
 ) -> AverageSharpness:
   """Returns the mean of loss(w + e) - loss(w) over random directions.
 
-  u is uniform on the sphere of radius rho, and e = u, or |w| u if adaptive.
+  u is uniform on the sphere of radius rho, and e = u, or |w| u if adaptive. A
+  sample is the mean over u and -u, so that the gradient, whose mean is 0,
+  adds no error: it would drown the curvature where training has not ended.
   A Gaussian of standard deviation sigma per weight, as in Andriushchenko et
   al. (2023), is close to rho = sigma sqrt(d). Where the loss is quadratic with
   Hessian H the value is rho^2 tr(H) / (2 d).
@@ -78,12 +80,12 @@ def average_sharpness(
     objective: the loss.
     w: weights, [d].
     rho: radius.
-    num_samples: directions, at least 2.
+    num_samples: pairs of opposite directions, at least 2.
     seed: of the directions.
     adaptive: see the module.
 
   Raises:
-    ValueError: with fewer than 2 directions there is no standard error.
+    ValueError: with fewer than 2 samples there is no standard error.
   """
   if num_samples < 2:
     raise ValueError(f"num_samples={num_samples}, must be at least 2")
@@ -92,7 +94,8 @@ def average_sharpness(
   rises = []
   for key in jax.random.split(jax.random.key(seed), num_samples):
     e = rho * scale * _random_direction(key, w)
-    rises.append(_rise(objective, losses_N, w + e))
+    pair = (_rise(objective, losses_N, w + x) for x in (e, -e))
+    rises.append(sum(pair) / 2)
   error = float(np.std(rises, ddof=1)) / math.sqrt(num_samples)
   return AverageSharpness(float(np.mean(rises)), error)
 

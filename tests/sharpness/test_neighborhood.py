@@ -72,6 +72,21 @@ def test_average_sharpness_is_the_trace_of_a_quadratic():
       neighborhood.average_sharpness(ball, jnp.zeros(DIM), 1, 1, 0)
 
 
+def test_a_gradient_adds_no_error_to_average_sharpness():
+  """It is 100 times the curvature's part of a rise, and cancels in a pair."""
+  with jax.enable_x64():
+    h = symmetric(0)
+    far = np.full((1, DIM), 1e3)
+    near, steep = (
+      neighborhood.average_sharpness(
+        quadratic(h, c=c), jnp.zeros(DIM), 0.3, 20, 0
+      )
+      for c in (np.zeros((1, DIM)), far)
+    )
+    assert steep.value == pytest.approx(near.value, rel=1e-6)
+    assert steep.standard_error == pytest.approx(near.standard_error, rel=1e-6)
+
+
 def dense_maximum(h, b, rho):
   """Returns the maximum of e^T H e / 2 + b e over ||e|| <= rho."""
   values, vectors = np.linalg.eigh(h)
