@@ -175,7 +175,7 @@ def train(workdir: str | None) -> int:
     announce()
     return tensorboard.hooks(writer, workdir, num_steps, profile=FLAGS.profile)
 
-  writer = tensorboard.create(workdir)
+  writer = tensorboard.EventsWriter(workdir)
   with signals.StopSignal() as stop:
     try:
       result = training.train_and_evaluate(
@@ -190,8 +190,7 @@ def train(workdir: str | None) -> int:
       print(f"{e}; the same command resumes", flush=True)
       return stop.exit_code
     finally:
-      if writer is not None:
-        writer.close()
+      writer.close()
   announce()
   for run in result.get("runs", [result]):
     if run["status"] == "diverged":

@@ -205,11 +205,10 @@ def show(found: files.Record, title: str, rho: float) -> None:
 def _write_scalars(
   found: files.Record, step: int, folder: pathlib.Path
 ) -> None:
-  writer = tensorboard.create(str(folder))
-  if writer is not None:
-    scalars = {f"minimum/{n}": value for n, value in _numbers(found).items()}
-    writer.write_scalars(step, scalars)
-    writer.close()
+  writer = tensorboard.EventsWriter(str(folder))
+  scalars = {f"minimum/{n}": value for n, value in _numbers(found).items()}
+  writer.write_scalars(step, scalars)
+  writer.close()
 
 
 def draw(record: files.Record, folder: pathlib.Path) -> None:

@@ -1,109 +1,138 @@
-"""TensorBoard through clu, whose import of TensorFlow takes seconds.
+"""TensorBoard's events, and clu's hooks, without TensorFlow.
 
-So it is imported by a thread, while the main one compiles.
+TensorBoard itself has what its files are made of; TensorFlow, whose import
+takes seconds and 700 MB, would write the same.
 """
 
 from collections.abc import Callable, Sequence
-import concurrent.futures
-import importlib.util
+import itertools
 import os
+import socket
 import sys
-from typing import Any
+import threading
+import time
+import types
+from typing import Any, BinaryIO
 
-from data import quiet_tensorflow
+_numbers = itertools.count()
 
 
-class BackgroundWriter:
-  """`clu.metric_writers.SummaryWriter`, called in order by one thread.
+class EventsWriter:
+  """Writes as `clu.metric_writers.SummaryWriter` does.
 
-  The events file appears with the first call, not before.
+  The events file appears with the first call, not before. Whoever reads it
+  finds all that was written, even after `kill -9`.
   """
 
-  def __init__(
-    self,
-    workdir: str,
-    pool: concurrent.futures.ThreadPoolExecutor | None = None,
-  ):
-    """Makes a writer to a folder; `pool` has one thread (None: a new one)."""
-    quiet_tensorflow.set_up()
+  def __init__(self, workdir: str):
+    """Makes a writer to a folder."""
     self._workdir = workdir
-    self._writer: Any = None
-    self._pool = pool or concurrent.futures.ThreadPoolExecutor(max_workers=1)
+    self._file: BinaryIO | None = None
+    self._records: Any = None
     self._failed = False
-    self._of_runs: list[BackgroundWriter] = []
+    self._lock = threading.Lock()  # clu's hooks write from a thread.
+    self._of_runs: list[EventsWriter] = []
 
-  def for_run(self, name: str) -> "BackgroundWriter":
+  def for_run(self, name: str) -> "EventsWriter":
     """Returns the writer of a run of a sweep, to a folder of its own.
 
-    It is called by the same thread and closed with this writer.
+    It is closed with this writer.
     """
-    writer = BackgroundWriter(os.path.join(self._workdir, name), self._pool)
+    writer = EventsWriter(os.path.join(self._workdir, name))
     self._of_runs.append(writer)
     return writer
 
-  def _open(self) -> Any:
-    quiet_tensorflow.load()
-    from clu import metric_writers
+  def _open(self) -> None:
+    from tensorboard.summary.writer import record_writer
 
-    return metric_writers.SummaryWriter(self._workdir)
+    os.makedirs(self._workdir, exist_ok=True)
+    # The name that TensorBoard looks for; the number tells writers apart.
+    unique = f"{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
+    name = f"events.out.tfevents.{int(time.time()):010d}.{unique}.v2"
+    # A new file: never one that somebody has put there.
+    self._file = open(os.path.join(self._workdir, name), "xb")
+    self._records = record_writer.RecordWriter(self._file)
 
-  def _call(self, method: str, *args: Any) -> None:
+  def _write(self, events: Sequence[dict[str, Any]]) -> None:
+    """Writes events, of which the fields are given, but the time."""
     if self._failed:
       return
-    try:
-      self._writer = self._writer or self._open()
-      getattr(self._writer, method)(*args)
-    except Exception as e:  # No reason to lose the run.
-      self._failed = True
-      print(
-        f"warning: TensorBoard events end here ({type(e).__name__}: {e})",
-        file=sys.stderr,
-      )
+    from tensorboard.compat.proto import event_pb2
 
-  def _submit(self, method: str, *args: Any) -> None:
-    self._pool.submit(self._call, method, *args)
+    with self._lock:
+      try:
+        if self._file is None:
+          self._open()
+          events = [{"file_version": "brain.Event:2"}, *events]
+        for fields in events:
+          event = event_pb2.Event(wall_time=time.time(), **fields)
+          self._records.write(event.SerializeToString())
+        self._records.flush()
+      except OSError as e:  # No reason to lose the run.
+        self._failed = True
+        print(f"warning: TensorBoard events end here: {e}", file=sys.stderr)
+
+  def restart(self, step: int) -> None:
+    """Says that steps from this one on come, whatever was written of them.
+
+    TensorBoard then forgets what a process wrote that was killed after its last
+    checkpoint. It does so only if the first process began with this, too.
+    """
+    from tensorboard.compat.proto import event_pb2
+
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._write([{"session_log": start, "step": step}])
 
   def write_scalars(self, step: int, scalars: dict[str, Any]) -> None:
-    self._submit("write_scalars", step, scalars)
+    from tensorboard.compat.proto import summary_pb2
+
+    # Not as tensors: those are not forgotten by `EventAccumulator`.
+    values = [
+      summary_pb2.Summary.Value(tag=name, simple_value=float(value))
+      for name, value in scalars.items()
+    ]
+    summary = summary_pb2.Summary(value=values)
+    self._write([{"step": step, "summary": summary}])
 
   def write_texts(self, step: int, texts: dict[str, str]) -> None:
-    self._submit("write_texts", step, texts)
+    from tensorboard.plugins.text import summary_v2
+
+    self._write(
+      [
+        {"step": step, "summary": summary_v2.text_pb(name, text)}
+        for name, text in texts.items()
+      ]
+    )
 
   def write_hparams(self, hparams: dict[str, Any]) -> None:
-    self._submit("write_hparams", hparams)
+    from tensorboard.plugins.hparams import summary_v2
+
+    self._write([{"step": 0, "summary": summary_v2.hparams_pb(hparams)}])
 
   def close(self) -> None:
-    """Waits until everything is written."""
-    self._pool.shutdown()  # Only then is it known whether there is a writer.
+    """Closes the files of this writer and of those of its runs."""
     for writer in [self, *self._of_runs]:
-      if writer._writer is not None:
-        writer._call("close")
+      if writer._file is not None:
+        writer._file.close()
 
 
-def create(workdir: str) -> BackgroundWriter | None:
-  """Returns the writer, or None, with a warning, without TensorFlow."""
-  if importlib.util.find_spec("tensorflow") is None:
-    print("no TensorFlow: no TensorBoard events are written", file=sys.stderr)
-    return None
-  return BackgroundWriter(workdir)
+def _import_hooks() -> Any:
+  """Returns `clu.periodic_actions`, imported without TensorFlow.
 
+  It imports clu's writers, and one of them TensorFlow: that one is replaced.
+  """
+  name = "clu.metric_writers.summary_writer"
+  if name not in sys.modules:
+    ours = types.ModuleType(name, "Stands for clu's, which needs TensorFlow.")
+    ours.SummaryWriter = EventsWriter  # type: ignore[attr-defined]
+    sys.modules[name] = ours
+  from clu import periodic_actions
 
-class _Hooks:
-  """clu's periodic actions, made at the first call: see this module."""
-
-  def __init__(self, make: Callable[[int], Sequence[Callable[[int], Any]]]):
-    self._make = make
-    self._hooks: Sequence[Callable[[int], Any]] | None = None
-
-  def __call__(self, step: int) -> None:
-    if self._hooks is None:
-      self._hooks = self._make(step)
-    for hook in self._hooks:
-      hook(step)
+  return periodic_actions
 
 
 def hooks(
-  writer: BackgroundWriter | None,
+  writer: EventsWriter,
   workdir: str,
   num_steps: int,
   *,
@@ -117,35 +146,40 @@ def hooks(
     num_steps: length of training.
     profile: whether to profile some steps.
   """
-  if writer is None:
-    return []
+  periodic_actions = _import_hooks()
+  from clu import platform
+  import jax
 
-  def make(step: int) -> list[Callable[[int], Any]]:
-    from clu import periodic_actions
-    from clu import platform
-    import jax
-
-    platform.work_unit().set_task_status(
-      f"process {jax.process_index()} of {jax.process_count()},"
-      f" devices: {jax.local_devices()}"
+  platform.work_unit().set_task_status(
+    f"process {jax.process_index()} of {jax.process_count()},"
+    f" devices: {jax.local_devices()}"
+  )
+  made: list[Callable[[int], Any]] = [
+    periodic_actions.ReportProgress(
+      num_train_steps=num_steps,
+      writer=writer,
+      every_secs=10.0,
     )
-    made: list[Callable[[int], Any]] = [
-      periodic_actions.ReportProgress(
-        num_train_steps=num_steps,
-        writer=writer,
-        every_secs=10.0,
-      )
-    ]
-    if profile:
-      # From the first call on, which compiled, over five steps or a call.
-      made.append(
-        periodic_actions.Profile(
-          logdir=workdir,
-          first_profile=step,
-          num_profile_steps=5,
-          profile_duration_ms=None,
-        )
-      )
-    return made
+  ]
+  if profile:
+    made.append(_Profile(workdir))
+  return made
 
-  return [_Hooks(make)]
+
+class _Profile:
+  """clu's profiler, from the first call on, which compiled."""
+
+  def __init__(self, workdir: str):
+    self._workdir = workdir
+    self._profile: Callable[[int], Any] | None = None
+
+  def __call__(self, step: int) -> None:
+    if self._profile is None:
+      # Over five steps, or a call.
+      self._profile = _import_hooks().Profile(
+        logdir=self._workdir,
+        first_profile=step,
+        num_profile_steps=5,
+        profile_duration_ms=None,
+      )
+    self._profile(step)

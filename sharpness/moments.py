@@ -159,8 +159,9 @@ def stability(
   linear stability but not necessary, unless the H_i commute: otherwise
   E||x||^2 can grow at first and still vanish. Directions that no example sees
   have eigenvalue 1, so with more weights than examples constrain the value of
-  a stable point is 1 up to its error, and `Stability.stable` is None. Negative curvature, which there is
-  before every example is fitted, tends to put it above 1 for any learning rate.
+  a stable point is 1 up to its error, and `Stability.stable` is None. Negative
+  curvature, which there is before every example is fitted, tends to put it
+  above 1 for any learning rate.
 
   Args:
     objective: the loss; a step of Lanczos costs 10 products with Hessians

@@ -253,7 +253,7 @@ class Training(Work):
     def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
       return [lambda step: show(step / num_steps)]
 
-    writer = tensorboard.create(str(folder))
+    writer = tensorboard.EventsWriter(str(folder))
     with open(folder / "train.log", "a") as log:
       try:
         with contextlib.redirect_stdout(log):
@@ -266,8 +266,7 @@ class Training(Work):
             should_stop=lambda: bool(self._stop.number),
           )
       finally:
-        if writer is not None:
-          writer.close()
+        writer.close()
 
   def _measure_cell(
     self,

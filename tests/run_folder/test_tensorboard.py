@@ -1,7 +1,12 @@
 """What TensorBoard finds in a run folder."""
 
+import subprocess
+import sys
+import tempfile
+
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.util import tensor_util
 
@@ -14,7 +19,7 @@ import train
 def test_events_hold_what_the_run_logged(tmp_path):
   c = helpers.config(num_neurons=(8,), num_epochs=2, log_every_steps=5)
   folder = str(tmp_path)
-  writer = tensorboard.create(folder)
+  writer = tensorboard.EventsWriter(folder)
   train.train_and_evaluate(
     c,
     folder,
@@ -27,12 +32,11 @@ def test_events_hold_what_the_run_logged(tmp_path):
 
   events = event_accumulator.EventAccumulator(folder)
   events.Reload()
-  tags = events.Tags()["tensors"]
+  tags = events.Tags()["scalars"]
   logged: dict[int, dict[str, float]] = {}
-  for tag in events.PluginTagToContent("scalars"):
-    for event in events.Tensors(tag):
-      value = float(tensor_util.make_ndarray(event.tensor_proto))
-      logged.setdefault(event.step, {})[tag] = value
+  for tag in tags:
+    for event in events.Scalars(tag):
+      logged.setdefault(event.step, {})[tag] = event.value
   lines = files.read_lines(folder)
   assert len(lines) > 3
   for line in lines:
@@ -40,7 +44,7 @@ def test_events_hold_what_the_run_logged(tmp_path):
     del line["epoch"]
     assert {k: logged[step][k] for k in line} == pytest.approx(line, rel=1e-6)
   assert {"sharpness", "examples_per_second", "steps_per_sec"} <= set(tags)
-  assert "parameters" in tags
+  assert "parameters" in events.Tags()["tensors"]
 
   (content,) = events.PluginTagToContent("hparams").values()
   hparams = plugin_data_pb2.HParamsPluginData.FromString(content)
@@ -52,26 +56,100 @@ def test_events_hold_what_the_run_logged(tmp_path):
 
 def test_a_failing_writer_does_not_lose_the_run(tmp_path, capfd):
   (tmp_path / "file").touch()
-  writer = tensorboard.BackgroundWriter(str(tmp_path / "file" / "x"))
+  writer = tensorboard.EventsWriter(str(tmp_path / "file" / "x"))
   for step in range(3):
     writer.write_scalars(step, {"a": 1.0})
   writer.close()
   assert capfd.readouterr().err.count("TensorBoard events end here") == 1
 
 
-def test_closing_at_once_writes_everything(tmp_path):
-  writer = tensorboard.BackgroundWriter(str(tmp_path))
-  writer.write_scalars(7, {"a": 2.0})
-  writer.close()  # Before the thread has opened the events file, perhaps.
+def _read(folder):
+  """Returns what TensorBoard itself reads."""
+  events = plugin_event_accumulator.EventAccumulator(str(folder))
+  events.Reload()
+  return events
+
+
+def _points(folder, tag):
+  """Returns steps and values."""
+  return [
+    (e.step, tensor_util.make_ndarray(e.tensor_proto).item())
+    for e in _read(folder).Tensors(tag)
+  ]
+
+
+def test_the_same_is_read_of_it_as_of_clus_writer(tmp_path):
+  tensorboard._import_hooks()  # Without TensorFlow; now with it:
+  from clu.metric_writers.tf import summary_writer
+
+  hparams = {"rho": 0.1, "model": "mlp", "nesterov": True, "num_neurons": "[8]"}
+  found = []
+  for name, create in (
+    ("ours", tensorboard.EventsWriter),
+    ("clu's", summary_writer.SummaryWriter),
+  ):
+    writer = create(str(tmp_path / name))
+    writer.write_hparams(hparams)
+    writer.write_texts(0, {"parameters": "```\nparameters\n```"})
+    for step in (5, 10):
+      writer.write_scalars(step, {"loss": 1 / step, "test_accuracy": 0.5})
+    writer.close()
+    events = _read(tmp_path / name)
+    (content,) = events.PluginTagToContent("hparams").values()
+    read = plugin_data_pb2.HParamsPluginData.FromString(content)
+    read.session_start_info.start_time_secs = 0
+    texts = {tag: events.Tensors(tag)[0] for tag in ("parameters",)}
+    scalars = ("loss", "test_accuracy")
+    found.append(
+      (
+        read,
+        events.Tags()["tensors"],
+        [events.SummaryMetadata(tag).plugin_data for tag in scalars],
+        [_points(tmp_path / name, tag) for tag in scalars],
+        {t: tensor_util.make_ndarray(e.tensor_proto) for t, e in texts.items()},
+      )
+    )
+  assert found[0] == found[1]
+
+
+def test_what_a_killed_process_wrote_too_much_is_forgotten(tmp_path):
+  killed = tensorboard.EventsWriter(str(tmp_path))
+  killed.restart(0)
+  for step in (0, 5, 10, 15, 20):
+    killed.write_scalars(step, {"loss": step})
+  # It is not closed, and its last record is cut off.
+  (path,) = tmp_path.iterdir()
+  path.write_bytes(path.read_bytes()[:-7])
+  resumed = tensorboard.EventsWriter(str(tmp_path))
+  resumed.restart(11)
+  for step in (12, 15):
+    resumed.write_scalars(step, {"loss": step + 0.5})
+  resumed.close()
+  points = [(0, 0), (5, 5), (10, 10), (12, 12.5), (15, 15.5)]
+  assert _points(tmp_path, "loss") == points
   events = event_accumulator.EventAccumulator(str(tmp_path))
   events.Reload()
-  (event,) = events.Tensors("a")
-  assert event.step == 7
-  assert float(tensor_util.make_ndarray(event.tensor_proto)) == 2.0
+  assert [(e.step, e.value) for e in events.Scalars("loss")] == points
+
+
+def test_neither_writer_nor_hooks_import_tensorflow():
+  program = """
+import sys
+from run_folder import tensorboard
+writer = tensorboard.EventsWriter(sys.argv[1])
+writer.write_hparams({"rho": 0.1})
+for hook in tensorboard.hooks(writer, sys.argv[1], 10, profile=False):
+  hook(1)
+import train
+assert "tensorflow" not in sys.modules
+assert "sklearn" not in sys.modules
+"""
+  with tempfile.TemporaryDirectory() as folder:
+    subprocess.run([sys.executable, "-c", program, folder], check=True)
 
 
 def test_runs_of_a_sweep_have_folders_of_their_own(tmp_path):
-  writer = tensorboard.create(str(tmp_path))
+  writer = tensorboard.EventsWriter(str(tmp_path))
   for rho in (0.0, 0.5):
     run = writer.for_run(f"rho={rho:g}")
     run.write_hparams({"rho": rho})
@@ -81,9 +159,8 @@ def test_runs_of_a_sweep_have_folders_of_their_own(tmp_path):
   for rho in (0.0, 0.5):
     events = event_accumulator.EventAccumulator(str(tmp_path / f"rho={rho:g}"))
     events.Reload()
-    (event,) = events.Tensors("test_accuracy")
-    value = float(tensor_util.make_ndarray(event.tensor_proto))
-    assert (event.step, value) == (3, rho + 0.25)
+    (event,) = events.Scalars("test_accuracy")
+    assert (event.step, event.value) == (3, rho + 0.25)
     (content,) = events.PluginTagToContent("hparams").values()
     hparams = plugin_data_pb2.HParamsPluginData.FromString(content)
     values = hparams.session_start_info.hparams

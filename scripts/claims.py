@@ -1,0 +1,115 @@
+"""Keeps results of studies, and writes the table of claims.
+
+  python -m scripts.claims [--keep FOLDER ...]
+
+Of each study folder that is given, named as study.py names it, claim.json goes
+to studies/results/NAME.json and results.csv, shortened, to NAME.csv. Then the
+table of docs/claims.md is written anew from the files of the laptop presets.
+"""
+
+import argparse
+from collections.abc import Iterator
+import json
+import pathlib
+import re
+import shutil
+from typing import Any
+
+from analysis import table as table_lib
+from analysis import verdicts
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = ROOT / "studies" / "results"
+PAGE = ROOT / "docs" / "claims.md"
+HEADER = (
+  "study",
+  "claim",
+  "metric, statistic",
+  "paper",
+  "ours (95 % interval)",
+  "BCa; naive; p",
+  "n",
+  "verdict",
+)
+# Not the same where the same study runs again.
+_OF_A_MACHINE = ("folder", "device", "wall_time_seconds")
+
+
+def keep(folder: pathlib.Path) -> None:
+  """Copies the claims and the table of a study folder to `RESULTS`."""
+  RESULTS.mkdir(exist_ok=True)
+  shutil.copy(folder / "claim.json", RESULTS / f"{folder.name}.json")
+  runs = table_lib.read_csv(folder / "results.csv")
+  varying = [name for name in runs if runs[name].nunique(dropna=False) > 1]
+  named = {"workload", "metric", "rho", "seed", *varying} & set(runs)
+  columns = [n for n in runs if n in named and n not in _OF_A_MACHINE]
+  runs[columns].to_csv(
+    RESULTS / f"{folder.name}.csv", index=False, float_format="%.6g"
+  )
+
+
+def number(value: float | None) -> str:
+  """Returns a number with three digits; '?' for None."""
+  return "?" if value is None else f"{value:.3g}"
+
+
+def row(claim: dict[str, Any]) -> list[str]:
+  """Returns the cells of a claim, but for the study's.
+
+  Args:
+    claim: of claim.json.
+  """
+  value, low, high = map(number, (claim[k] for k in ("value", "low", "high")))
+  beside = []
+  if claim["robust_low"] is not None:
+    ends = (number(claim[f"robust_{end}"]) for end in ("low", "high"))
+    beside.append(f"({', '.join(ends)})")
+  if claim["naive"] is not None:
+    beside.append(number(claim["naive"]))
+  if claim["p"] is not None:
+    beside.append(f"p {claim['p']:.2g}")
+  star = "\\*" if verdicts.survives(claim) else ""
+  is_range = claim["statistic"].endswith("permutation test")
+  ends = f"{'range ' if is_range else ''}{low}, {high}"
+  return [
+    claim["claim"],
+    f"{claim['metric']}; {claim['statistic']}",
+    claim["paper"],
+    f"{value} ({ends})",
+    "; ".join(beside),
+    str(claim["n"]),
+    claim["verdict"] + star,
+  ]
+
+
+def rows() -> Iterator[list[str]]:
+  """Yields the rows of the table; a study's name stands in its first one."""
+  for path in sorted(RESULTS.glob("*-laptop*.json")):
+    study, _, workloads = path.stem.partition("-laptop")
+    name = f"`{study}`" + (f" {workloads.strip('-')}" if workloads else "")
+    for claim in json.loads(path.read_text())["found"]:
+      yield [name, *(cell.replace("|", "\\|") for cell in row(claim))]
+      name = ""
+
+
+def table() -> str:
+  """Returns the table, in Markdown."""
+  lines = [list(HEADER), ["---"] * len(HEADER), *rows()]
+  return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+  )
+  parser.add_argument("--keep", type=pathlib.Path, nargs="+", default=[])
+  for folder in parser.parse_args().keep:
+    keep(folder)
+  page = PAGE.read_text()
+  begin, end = (m.start() for m in re.finditer("<!-- table -->", page))
+  mark = "<!-- table -->\n"
+  PAGE.write_text(page[:begin] + mark + table() + "\n" + page[end:])
+
+
+if __name__ == "__main__":
+  main()
