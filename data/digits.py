@@ -4,6 +4,10 @@
 out. Both draws depend on `data_seed` alone.
 """
 
+import gzip
+import importlib.util
+import pathlib
+
 import ml_collections
 import numpy as np
 
@@ -14,13 +18,23 @@ NUM_TEST = 360
 MAX_PIXEL = 16
 
 
+def read() -> tuple[np.ndarray, np.ndarray]:
+  """Returns images, uint8 [1797, 8, 8, 1], and labels, int32 [1797].
+
+  The import of scikit-learn takes a second, and its file is a small one.
+  """
+  package = importlib.util.find_spec("sklearn")
+  if package is None or package.origin is None:
+    raise dataset.DataError("scikit-learn, which has the digits, is missing")
+  folder = pathlib.Path(package.origin).parent
+  with gzip.open(folder / "datasets" / "data" / "digits.csv.gz", "rt") as file:
+    table = np.loadtxt(file, np.uint8, delimiter=",")
+  return table[:, :-1].reshape(-1, 8, 8, 1), table[:, -1].astype(np.int32)
+
+
 def load(config: ml_collections.ConfigDict) -> dataset.Dataset:
   """Returns the digits, with pixels in [0, 1]."""
-  from sklearn import datasets  # Takes a second to import.
-
-  bunch = datasets.load_digits()
-  images = bunch.images[..., None].astype(np.uint8)
-  labels = bunch.target.astype(np.int32)
+  images, labels = read()
   key = (dataset.data_seed(config), 0xD161)
   rest, test = dataset.split_off(len(images), NUM_TEST, key)
   train = dataset.ArraySplit(images[rest], labels[rest])

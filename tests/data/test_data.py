@@ -7,6 +7,7 @@ import pytest
 import data
 from data import augment
 from data import dataset as dataset_lib
+from data import digits
 from data import label_noise
 from data import pipeline
 from data import signal_noise
@@ -22,7 +23,12 @@ def test_digits_splits():
   images = np.concatenate([s.inputs.reshape(-1, 64) for s in splits.values()])
   from sklearn import datasets
 
-  want = datasets.load_digits().data.astype(np.uint8)
+  bunch = datasets.load_digits()
+  for read, loaded in zip(
+    digits.read(), (bunch.images, bunch.target), strict=True
+  ):
+    np.testing.assert_array_equal(read.squeeze(), loaded)
+  want = bunch.data.astype(np.uint8)
   # The same 1,797 images, each once.
   np.testing.assert_array_equal(
     np.sort(images.view("S64").ravel()), np.sort(want.view("S64").ravel())
