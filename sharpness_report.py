@@ -205,7 +205,7 @@ def show(found: files.Record, title: str, rho: float) -> None:
 def _write_scalars(
   found: files.Record, step: int, folder: pathlib.Path
 ) -> None:
-  writer = tensorboard.EventsWriter(str(folder))
+  writer = tensorboard.EventsWriter(str(folder), adds=True)
   scalars = {f"minimum/{n}": value for n, value in _numbers(found).items()}
   writer.write_scalars(step, scalars)
   writer.close()

@@ -240,7 +240,7 @@ def _loop_seconds(
     clock[step] = time.perf_counter()
 
   folder = tempfile.mkdtemp()
-  writer = tensorboard.create(folder)
+  writer = tensorboard.EventsWriter(folder)
   try:
     with contextlib.redirect_stdout(io.StringIO()):
       train.train_and_evaluate(
@@ -251,8 +251,7 @@ def _loop_seconds(
         make_hooks=lambda _: [hook],
       )
   finally:
-    if writer is not None:
-      writer.close()
+    writer.close()
     shutil.rmtree(folder)
   return clock[last_step] - clock[first_step]
 

@@ -25,18 +25,13 @@ MAX_SWEEP_WRITERS = 800
 
 
 class Writer(Protocol):
-  """What training needs of a `clu.metric_writers.MetricWriter`, and one more.
-
-  `restart` says that steps from this one on are taken anew.
-  """
+  """The part of `clu.metric_writers.MetricWriter` that training needs."""
 
   def write_scalars(self, step: int, scalars: dict[str, Any]) -> None: ...
 
   def write_texts(self, step: int, texts: dict[str, str]) -> None: ...
 
   def write_hparams(self, hparams: dict[str, Any]) -> None: ...
-
-  def restart(self, step: int) -> None: ...
 
 
 class RunsWriter(Writer, Protocol):
@@ -93,8 +88,6 @@ class RunLog:
   def resume(self, step: int) -> None:
     """Drops the lines of later steps; notes the runs that have diverged."""
     self._folder.keep_lines_up_to(step)
-    for writer in self._writers:
-      writer.restart(step + 1 if step else 0)
     for line in self._folder.lines():
       if "diverged" in line:
         where = line["diverged"]

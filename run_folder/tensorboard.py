@@ -21,12 +21,20 @@ class EventsWriter:
   """Writes as `clu.metric_writers.SummaryWriter` does.
 
   The events file appears with the first call, not before. Whoever reads it
-  finds all that was written, even after `kill -9`.
+  finds all that was written, even after `kill -9`. It begins with a record
+  that makes TensorBoard forget later steps: those of a process that was killed
+  after its last checkpoint, which are taken anew.
   """
 
-  def __init__(self, workdir: str):
-    """Makes a writer to a folder."""
+  def __init__(self, workdir: str, *, adds: bool = False):
+    """Makes a writer to a folder.
+
+    Args:
+      workdir: the folder.
+      adds: whether it adds to the steps of a run, and is not the run.
+    """
     self._workdir = workdir
+    self._adds = adds
     self._file: BinaryIO | None = None
     self._records: Any = None
     self._failed = False
@@ -59,11 +67,16 @@ class EventsWriter:
       return
     from tensorboard.compat.proto import event_pb2
 
+    begin: list[dict[str, Any]]
     with self._lock:
       try:
         if self._file is None:
           self._open()
-          events = [{"file_version": "brain.Event:2"}, *events]
+          begin = [{"file_version": "brain.Event:2"}]
+          if not self._adds:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            begin.append({"session_log": start, "step": events[0]["step"]})
+          events = [*begin, *events]
         for fields in events:
           event = event_pb2.Event(wall_time=time.time(), **fields)
           self._records.write(event.SerializeToString())
@@ -71,17 +84,6 @@ class EventsWriter:
       except OSError as e:  # No reason to lose the run.
         self._failed = True
         print(f"warning: TensorBoard events end here: {e}", file=sys.stderr)
-
-  def restart(self, step: int) -> None:
-    """Says that steps from this one on come, whatever was written of them.
-
-    TensorBoard then forgets what a process wrote that was killed after its last
-    checkpoint. It does so only if the first process began with this, too.
-    """
-    from tensorboard.compat.proto import event_pb2
-
-    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    self._write([{"session_log": start, "step": step}])
 
   def write_scalars(self, step: int, scalars: dict[str, Any]) -> None:
     from tensorboard.compat.proto import summary_pb2

@@ -54,7 +54,7 @@ ALLOWED: Arrows = {
   "train": {"configs", "data", "run_folder", "sharpness", "training"},
   "analysis": {"configs", "data", "run_folder", "sharpness", "training"},
   "training": {"configs", "data", "models", "sam", "sharpness"},
-  "run_folder": {"configs", "data"},
+  "run_folder": {"configs"},
   "data": {"configs"},
   "theory": {"sharpness"},
   "configs": set(),

@@ -62,8 +62,8 @@ def row(claim: dict[str, Any]) -> list[str]:
   value, low, high = map(number, (claim[k] for k in ("value", "low", "high")))
   beside = []
   if claim["robust_low"] is not None:
-    ends = (number(claim[f"robust_{end}"]) for end in ("low", "high"))
-    beside.append(f"({', '.join(ends)})")
+    robust = [number(claim[f"robust_{end}"]) for end in ("low", "high")]
+    beside.append(f"({', '.join(robust)})")
   if claim["naive"] is not None:
     beside.append(number(claim["naive"]))
   if claim["p"] is not None:

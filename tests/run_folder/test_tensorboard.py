@@ -114,17 +114,19 @@ def test_the_same_is_read_of_it_as_of_clus_writer(tmp_path):
 
 def test_what_a_killed_process_wrote_too_much_is_forgotten(tmp_path):
   killed = tensorboard.EventsWriter(str(tmp_path))
-  killed.restart(0)
   for step in (0, 5, 10, 15, 20):
     killed.write_scalars(step, {"loss": step})
   # It is not closed, and its last record is cut off.
   (path,) = tmp_path.iterdir()
   path.write_bytes(path.read_bytes()[:-7])
   resumed = tensorboard.EventsWriter(str(tmp_path))
-  resumed.restart(11)
   for step in (12, 15):
     resumed.write_scalars(step, {"loss": step + 0.5})
   resumed.close()
+  # A report on a minimum is no step of the run.
+  report = tensorboard.EventsWriter(str(tmp_path), adds=True)
+  report.write_scalars(10, {"minimum/trace": 1.0})
+  report.close()
   points = [(0, 0), (5, 5), (10, 10), (12, 12.5), (15, 15.5)]
   assert _points(tmp_path, "loss") == points
   events = event_accumulator.EventAccumulator(str(tmp_path))
