@@ -6,6 +6,11 @@ also writes results.csv (one row a run), figure.png and figure.pdf. A folder
 without a finished run is skipped. Exit codes: 0, or 2 for wrong input.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 import pathlib
 import sys
@@ -17,7 +22,6 @@ from analysis import captions
 from analysis import statistics
 from analysis import table as table_lib
 from program import cli
-from program import signals
 from program.cli import fail
 from run_folder import files
 from run_folder import scoring
