@@ -29,6 +29,7 @@ from configs import errors
 from configs import fields
 from configs import reading
 from configs import sweep
+from program import cli
 from program import flag_errors
 from program import jax_setup
 from program.cli import fail
@@ -124,8 +125,7 @@ def _check_flags(rest: list[str]) -> None:
   if len(rest) > 1:
     fail(f"{rest[1]!r}: not a flag; every argument is --NAME=VALUE")
   for name in ("workdir", "data_dir"):
-    if FLAGS[name].value == "":
-      fail(f"--{name}='': must be a folder")
+    cli.check_folder(name, FLAGS[name].value)
   if not re.fullmatch(r"latest|best|\d+", FLAGS.checkpoint):
     fail(f"--checkpoint={FLAGS.checkpoint!r}: must be latest, best or a step")
   for name, mode in (("checkpoint", "eval"), ("profile", "train")):

@@ -32,16 +32,14 @@ _SHAPE = ("num_neurons", "num_filters", "hidden_size")
 
 
 def warn(message: str) -> None:
-  print("warning: " + " ".join(message.split()), file=sys.stderr)
+  print(f"warning: {cli.one_line(message)}", file=sys.stderr)
 
 
 def parse_args() -> argparse.Namespace:
   """Returns folders, out, metric and choose_by."""
   parser = cli.Parser(__doc__)
   parser.add_argument("folders", nargs="+", help="run folders, as in runs/*")
-  parser.add_argument(
-    "--out", type=pathlib.Path, help="folder for results.csv and the figure"
-  )
+  parser.add_argument("--out", help="folder for results.csv and the figure")
   parser.add_argument(
     "--metric",
     help="default: the first that a run has of "
@@ -52,7 +50,11 @@ def parse_args() -> argparse.Namespace:
     help="metric by which rho is chosen; default: that of the validation split"
     " if every run has one, else --metric",
   )
-  return parser.parse_args()
+  args = parser.parse_args()
+  cli.check_folder("out", args.out)
+  if "" in args.folders:
+    fail("folders: '' is no folder")
+  return args
 
 
 def read(folders: list[str]) -> pd.DataFrame:
@@ -276,10 +278,11 @@ def main() -> None:
     print_best_rho(runs, group, choose_by)
   summary = print_gains(runs, group, metric, choose_by)
   if args.out:
+    out = pathlib.Path(args.out)
     try:
-      args.out.mkdir(parents=True, exist_ok=True)
-      table_lib.write_csv(runs, args.out / "results.csv")
-      draw(runs, summary, names, metric, args.out)
+      out.mkdir(parents=True, exist_ok=True)
+      table_lib.write_csv(runs, out / "results.csv")
+      draw(runs, summary, names, metric, out)
     except OSError as e:
       fail(f"--out={args.out}: cannot be written ({e})")
     print(f"\nwritten to {args.out}")

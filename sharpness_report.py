@@ -83,6 +83,8 @@ def parse_args() -> argparse.Namespace:
   )
   parser.add_argument("--data_dir", help="where TFDS keeps its data")
   args = parser.parse_args()
+  for name in ("workdir", "data_dir"):
+    cli.check_folder(name, getattr(args, name))
   for name in ("num_examples", "rho"):
     value = getattr(args, name)
     if not 0 <= value < math.inf:

@@ -26,6 +26,7 @@ from absl import flags
 from absl import logging
 
 from configs import errors
+from program import cli
 from program import jax_setup
 from program.cli import fail
 from studies.kit import work
@@ -80,6 +81,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     fail(str(e))
   if len(rest) > 1:
     fail(f"{rest[1]!r}: not a flag; every argument is --NAME=VALUE")
+  for name in ("workdir", "data_dir"):
+    cli.check_folder(name, FLAGS[name].value)
   return rest
 
 
