@@ -1,4 +1,4 @@
-"""What signals, and outputs that nobody reads, do to a program."""
+"""How a program ends: by signals, in spite of outputs that nobody reads."""
 
 from collections.abc import Callable
 import io
@@ -160,12 +160,29 @@ def _silence_libraries() -> None:
     logging.lastResort.setLevel(logging.ERROR)
 
 
+def _lack_of_memory(error: Exception) -> str | None:
+  """Returns what was too large, where NumPy or JAX had no memory for it."""
+  text = str(error)
+  if isinstance(error, MemoryError):
+    return text or "of Python"
+  # `jax.errors.JaxRuntimeError`, without an import of JAX.
+  if isinstance(error, RuntimeError) and text.startswith("RESOURCE_EXHAUSTED:"):
+    return text.splitlines()[0].removeprefix("RESOURCE_EXHAUSTED:").strip()
+  return None
+
+
 def run(main: Callable[[], None]) -> None:
   """Runs a program; one that stopped after a signal ends by that signal."""
   STOP.arm()
   _silence_libraries()
   try:
     main()
+  except Exception as e:
+    if lack := _lack_of_memory(e):
+      from program import cli
+
+      cli.fail(f"not enough memory ({lack})")
+    raise
   finally:
     sys.stdout.flush()
     if STOP.number:

@@ -23,6 +23,12 @@ class NotEmpty:
 MAX_INT = 2**31 - 1
 # Above 3.4e38, numbers are infinite in float32, in which a run computes.
 MAX_FLOAT = 1e38
+# Between two layers that are wider, a kernel would have more than 4 TB.
+MAX_WIDTH = 2**20
+# Each layer, or ascent step, is compiled on its own, in a second or so.
+MAX_DEPTH = 1000
+# Each has memory of its own, of megabytes.
+MAX_GAMES = 10_000
 # Of the entries of tuples.
 _PLURAL = {int: "integers", float: "finite numbers"}
 _EXAMPLE = {int: ', such as "(300,100)"', float: ', such as "(0.25,0.5)"'}

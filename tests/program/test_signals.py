@@ -172,6 +172,27 @@ def test_goes_on_where_nobody_reads(outputs, tmp_path):
   assert int(file.read_text()) > 2
 
 
+@pytest.mark.parametrize(
+  ("error", "lack"),
+  [
+    ("MemoryError('Unable to allocate 8. TiB')", "Unable to allocate 8. TiB"),
+    ("RuntimeError('RESOURCE_EXHAUSTED: Out of memory.')", "Out of memory."),
+  ],
+)
+def test_lack_of_memory_is_one_line(error, lack):
+  code = f"""
+from program import signals
+def main():
+  raise {error}
+signals.run(main)
+"""
+  done = subprocess.run(
+    [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+  )
+  assert (done.returncode, done.stdout) == (2, "")
+  assert done.stderr == f"error: not enough memory ({lack})\n"
+
+
 def test_every_program_acts_on_signals_before_slow_imports():
   paths = [*ROOT.glob("*.py"), *ROOT.glob("benchmarks/*.py")]
   sources = {p.name: p.read_text() for p in paths}
