@@ -15,7 +15,7 @@ import tempfile
 import time
 
 # A part that is not named here is not run.
-PARTS = ()
+PARTS = ("signals", "flags")
 
 
 def main() -> int:
