@@ -1,9 +1,14 @@
 """Trains (or evaluates) a run, or a sweep: `main.py --config=configs/X.py`.
 
 Exit codes: 0 finished, 2 wrong input or data, 3 diverged (of a sweep: all
-runs), 130 or 143 stopped by Ctrl-C or SIGTERM after saving (the same command
-resumes).
+runs). SIGINT (Ctrl-C), SIGTERM and SIGHUP end it after it saved what is new
+(the same command resumes): a shell says 130, 143 or 129. SIGUSR1 saves, too.
 """
+
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
 
 from collections.abc import Callable
 import functools
@@ -24,9 +29,9 @@ from configs import errors
 from configs import fields
 from configs import reading
 from configs import sweep
+from program import cli
 from program import flag_errors
 from program import jax_setup
-from program import signals
 from program.cli import fail
 
 FLAGS = flags.FLAGS
@@ -69,6 +74,12 @@ flags.DEFINE_bool(
   "deterministic",
   False,
   "Make XLA's GPU programs give the same bits in every run (slower).",
+)
+flags.DEFINE_bool(
+  "stop_on_usr1",
+  False,
+  "SIGUSR1, which SLURM's --signal=USR1@120 sends before the time is over, also"
+  " ends the run after it saved; else the run goes on.",
 )
 flags.DEFINE_bool(
   "profile", False, "Write a profile of some steps for TensorBoard."
@@ -114,8 +125,7 @@ def _check_flags(rest: list[str]) -> None:
   if len(rest) > 1:
     fail(f"{rest[1]!r}: not a flag; every argument is --NAME=VALUE")
   for name in ("workdir", "data_dir"):
-    if FLAGS[name].value == "":
-      fail(f"--{name}='': must be a folder")
+    cli.check_folder(name, FLAGS[name].value)
   if not re.fullmatch(r"latest|best|\d+", FLAGS.checkpoint):
     fail(f"--checkpoint={FLAGS.checkpoint!r}: must be latest, best or a step")
   for name, mode in (("checkpoint", "eval"), ("profile", "train")):
@@ -159,6 +169,8 @@ def train(workdir: str | None) -> int:
   import train as training
 
   config = FLAGS.config
+  stop = signals.STOP
+  stop.usr1_ends = FLAGS.stop_on_usr1
   workdir = workdir or os.path.join(
     "runs", naming.run_name(config, overrides())
   )
@@ -173,24 +185,27 @@ def train(workdir: str | None) -> int:
 
   def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
     announce()
-    return tensorboard.hooks(writer, workdir, num_steps, profile=FLAGS.profile)
+    hooks = tensorboard.hooks(writer, workdir, num_steps, profile=FLAGS.profile)
+    # From the first step on, there is something to save.
+    return [lambda step: stop.hold(), *hooks]
 
   writer = tensorboard.EventsWriter(workdir)
-  with signals.StopSignal() as stop:
-    try:
-      result = training.train_and_evaluate(
-        config,
-        workdir,
-        writer,
-        data_dir=FLAGS.data_dir,
-        make_hooks=make_hooks,
-        should_stop=lambda: bool(stop.number),
-      )
-    except training.Stopped as e:
-      print(f"{e}; the same command resumes", flush=True)
-      return stop.exit_code
-    finally:
-      writer.close()
+  try:
+    result = training.train_and_evaluate(
+      config,
+      workdir,
+      writer,
+      data_dir=FLAGS.data_dir,
+      make_hooks=make_hooks,
+      should_stop=lambda: bool(stop.number),
+      should_save=stop.take_save,
+    )
+  except training.Stopped as e:
+    print(f"{e}; the same command resumes", flush=True)
+    return stop.exit_code
+  finally:
+    writer.close()
+    stop.release()
   announce()
   for run in result.get("runs", [result]):
     if run["status"] == "diverged":

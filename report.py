@@ -6,6 +6,11 @@ also writes results.csv (one row a run), figure.png and figure.pdf. A folder
 without a finished run is skipped. Exit codes: 0, or 2 for wrong input.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 import pathlib
 import sys
@@ -19,7 +24,6 @@ from analysis import statistics
 from analysis import table as table_lib
 from analysis import verdicts
 from program import cli
-from program import signals
 from program.cli import fail
 from run_folder import files
 from run_folder import scoring
@@ -30,16 +34,14 @@ _SHAPE = ("num_neurons", "num_filters", "hidden_size")
 
 
 def warn(message: str) -> None:
-  print("warning: " + " ".join(message.split()), file=sys.stderr)
+  print(f"warning: {cli.one_line(message)}", file=sys.stderr)
 
 
 def parse_args() -> argparse.Namespace:
   """Returns folders, out, metric and choose_by."""
   parser = cli.Parser(__doc__)
   parser.add_argument("folders", nargs="+", help="run folders, as in runs/*")
-  parser.add_argument(
-    "--out", type=pathlib.Path, help="folder for results.csv and the figure"
-  )
+  parser.add_argument("--out", help="folder for results.csv and the figure")
   parser.add_argument(
     "--metric",
     help="default: the first that a run has of "
@@ -50,7 +52,11 @@ def parse_args() -> argparse.Namespace:
     help="metric by which rho is chosen; default: that of the validation split"
     " if every run has one, else --metric",
   )
-  return parser.parse_args()
+  args = parser.parse_args()
+  cli.check_folder("out", args.out)
+  if "" in args.folders:
+    fail("folders: '' is no folder")
+  return args
 
 
 def read(folders: list[str]) -> pd.DataFrame:
@@ -282,10 +288,11 @@ def main() -> None:
     print_best_rho(runs, group, choose_by)
   summary = print_gains(runs, group, metric, choose_by)
   if args.out:
+    out = pathlib.Path(args.out)
     try:
-      args.out.mkdir(parents=True, exist_ok=True)
-      table_lib.write_csv(runs, args.out / "results.csv")
-      draw(runs, summary, names, metric, args.out)
+      out.mkdir(parents=True, exist_ok=True)
+      table_lib.write_csv(runs, out / "results.csv")
+      draw(runs, summary, names, metric, out)
     except OSError as e:
       fail(f"--out={args.out}: cannot be written ({e})")
     print(f"\nwritten to {args.out}")

@@ -7,6 +7,11 @@ says what each measure is. What was measured before at the same place stays.
 Exit codes: 0 measured, 2 wrong input or data.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 import math
 import pathlib
@@ -22,7 +27,6 @@ from analysis import landscapes
 from configs import errors
 from program import cli
 from program import jax_setup
-from program import signals
 from program.cli import fail
 from run_folder import files
 from run_folder import tensorboard
@@ -79,6 +83,8 @@ def parse_args() -> argparse.Namespace:
   )
   parser.add_argument("--data_dir", help="where TFDS keeps its data")
   args = parser.parse_args()
+  for name in ("workdir", "data_dir"):
+    cli.check_folder(name, getattr(args, name))
   for name in ("num_examples", "rho"):
     value = getattr(args, name)
     if not 0 <= value < math.inf:
@@ -93,8 +99,6 @@ def main() -> None:
     report(args)
   except errors.UserError as e:
     fail(str(e))
-  except BrokenPipeError:
-    raise
   except OSError as e:
     fail(f"--workdir={args.workdir!r}: cannot be used ({e})")
 

@@ -5,9 +5,15 @@ claim. Its folder gets cells/ (the run folders), results.csv (one row a run),
 figure.png, figure.pdf and claim.json. The same command resumes; cells that are
 over are not trained, measured or computed again.
 
-Exit codes: 0 finished, whatever the verdict; 2 wrong input or data; 130 or 143
-stopped by Ctrl-C or SIGTERM after saving.
+Exit codes: 0 finished, whatever the verdict; 2 wrong input or data. SIGINT
+(Ctrl-C), SIGTERM and SIGHUP end it after it saved what is new: a shell says
+130, 143 or 129. SIGUSR1 saves, too.
 """
+
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
 
 from collections.abc import Sequence
 import importlib
@@ -20,8 +26,8 @@ from absl import flags
 from absl import logging
 
 from configs import errors
+from program import cli
 from program import jax_setup
-from program import signals
 from program.cli import fail
 from studies.kit import work
 from studies.kit.study import Study
@@ -53,6 +59,7 @@ flags.DEFINE_string(
   "Folder of the study. Default: runs/X-PRESET, and the workloads if not all.",
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; see main.py.")
+flags.DEFINE_bool("stop_on_usr1", False, "End after SIGUSR1; see main.py.")
 flags.DEFINE_bool(
   "estimate",
   False,
@@ -74,6 +81,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     fail(str(e))
   if len(rest) > 1:
     fail(f"{rest[1]!r}: not a flag; every argument is --NAME=VALUE")
+  for name in ("workdir", "data_dir"):
+    cli.check_folder(name, FLAGS[name].value)
   return rest
 
 
@@ -134,6 +143,7 @@ def main(argv: list[str]) -> None:
     cells = [cell for cell in cells if cell.labels["shape"] in shapes]
   name = "-".join([pathlib.Path(FLAGS.study).stem, FLAGS.preset, *workloads])
   workdir = pathlib.Path(FLAGS.workdir or f"runs/{name}")
+  signals.STOP.usr1_ends = FLAGS.stop_on_usr1
   jax_setup.set_up(float64=False, spread_runs=True)
   try:
     code = work.run(
@@ -141,12 +151,11 @@ def main(argv: list[str]) -> None:
       cells,
       workdir,
       data_dir=FLAGS.data_dir,
+      stop=signals.STOP,
       estimate_only=FLAGS.estimate,
     )
   except errors.UserError as e:
     fail(str(e))
-  except BrokenPipeError:
-    raise
   except OSError as e:
     fail(f"--workdir={str(workdir)!r}: cannot be used ({e})")
   sys.exit(code)

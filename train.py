@@ -52,6 +52,7 @@ def train_and_evaluate(
   datasets: Sequence[data.Dataset] | None = None,
   make_hooks: Callable[[int], Sequence[Hook]] = lambda num_steps: (),
   should_stop: Callable[[], bool] = lambda: False,
+  should_save: Callable[[], bool] = lambda: False,
 ) -> Record:
   """Trains, or resumes, or finds that the run, or the sweep, is over.
 
@@ -65,6 +66,7 @@ def train_and_evaluate(
     make_hooks: number of steps -> functions that are called with the number
       of steps taken after every call to the device.
     should_stop: is asked before every call to the device.
+    should_save: is asked then, too; a checkpoint is saved in passing.
 
   Returns:
     The record in result.json. Its 'status' is 'finished' or 'diverged'; that
@@ -131,6 +133,8 @@ def train_and_evaluate(
     while trainer.step < setup.num_steps and log.going():
       if should_stop():
         raise Stopped(_stop(trainer, saved, log))
+      if should_save() and _is_finite(trainer, log):
+        _save(trainer, saved, log, score=None)
       if trainer.call(cadence.next_stop(trainer.step) - trainer.step):
         # The time it took to compile is no part of the speed.
         log.start_clock(trainer.step)
@@ -224,12 +228,17 @@ def _stop(
   log: log_lib.RunLog,
 ) -> str:
   """Saves, unless nothing is finite; returns what is said of it."""
-  computed = trainer.train_metrics()
-  if all(computed[run][1] for run in log.going()):
+  if not _is_finite(trainer, log):
     return f"stopped at step {trainer.step}, not saved: not finite"
   _save(trainer, saved, log, score=None)
   saved.wait()
   return f"stopped and saved at step {trainer.step}"
+
+
+def _is_finite(trainer: trainer_lib.Trainer, log: log_lib.RunLog) -> bool:
+  """Whether what a run trained since its last line is finite, of some run."""
+  computed = trainer.train_metrics()
+  return not all(computed[run][1] for run in log.going())
 
 
 def _save(

@@ -10,6 +10,11 @@ medians are compared. The programs, one for each trimmed size, are compiled
 before. Needs no TensorFlow.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 import statistics
 import time

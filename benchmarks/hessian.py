@@ -9,6 +9,11 @@ the peak memory of the process. Data is noise, weights are as initialized.
 Repeats alternate between gradient and products; medians are compared.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 from collections.abc import Callable
 import functools

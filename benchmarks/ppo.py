@@ -8,6 +8,11 @@ learned from, with Adam and with SAM. Then the scores of a random agent. Repeats
 alternate; medians are compared. Needs no TensorFlow.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 from collections.abc import Callable
 import statistics

@@ -11,6 +11,11 @@ a dozen lines that logs nothing (one device, as the runs of a sweep). Repeats
 alternate between the two sides; medians are compared. Needs no TensorFlow.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 import contextlib
 import io

@@ -13,6 +13,11 @@ Then, what `sweep_mode=auto` rests on: the time of a step of a run, vmapped and
 in a loop over runs, for two MLPs and a ResNet.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 import importlib.util
 import json

@@ -8,6 +8,11 @@ weight decay and evaluations are those of configs/mlp_digits.py with
 `data_seed=-1`; weights and data order are drawn by PyTorch.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 import json
 

@@ -1,14 +1,50 @@
 """Command lines: a wrong one ends the program with one line."""
 
 import argparse
+import pathlib
 import sys
 from typing import NoReturn
+
+# What a line shows of a longer message: so much of its beginning, which names
+# a value, and of its end, which says what is allowed.
+_BEGIN = 200
+_END = 400
 
 
 def fail(message: str) -> NoReturn:
   """Ends the program for wrong input: one line, exit code 2."""
-  print("error: " + " ".join(message.split()), file=sys.stderr)
+  print(f"error: {one_line(message)}", file=sys.stderr)
   sys.exit(2)
+
+
+def one_line(message: str) -> str:
+  """Returns a message in one line, without the middle of a long one."""
+  text = " ".join(message.split())
+  if len(text) > _BEGIN + _END:
+    text = f"{text[:_BEGIN]} ... {text[-_END:]}"
+  return text
+
+
+def check_folder(flag: str, value: str | None) -> None:
+  """Ends the program if the path of a flag can be no folder.
+
+  Args:
+    flag: its name.
+    value: its path; None: the flag was not given.
+  """
+  if value is None:
+    return
+  if not value:
+    fail(f"--{flag}='': must be a folder")
+  path = pathlib.Path(value).absolute()
+  for place in (path, *path.parents):
+    try:
+      if place.is_dir():
+        return
+      if place.exists():
+        fail(f"--{flag}={value!r}: must be a folder, but {place} is none")
+    except OSError as e:  # A name that is too long.
+      fail(f"--{flag}={value!r}: must be a folder ({e.strerror})")
 
 
 class Parser(argparse.ArgumentParser):

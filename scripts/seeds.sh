@@ -14,8 +14,10 @@ for seed in $SEEDS; do
   for optimizer in sgd sam; do
     # A run that diverged (3) does not end the loop.
     "$PYTHON" main.py --config="$CONFIG" "$@" --config.seed="$seed" \
-      --config.optimizer="$optimizer" --workdir="$RUNS/$optimizer-seed$seed" ||
-      [ $? -eq 3 ]
+      --config.optimizer="$optimizer" --workdir="$RUNS/$optimizer-seed$seed" || {
+      code=$?
+      [ $code -eq 3 ] || exit $code
+    }
   done
 done
 

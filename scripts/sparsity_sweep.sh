@@ -17,12 +17,15 @@ SEEDS=${SEEDS:-0 1 2}
 RUNS=${RUNS:-runs/sparsity_sweep}
 FLAGS=${FLAGS:-} # Further flags for every run.
 
-train() { # train NAME FLAG...; a run that diverged (3) does not end the loop.
-  local name=$1
+# train NAME FLAG...; a run that diverged (3) does not end the loop.
+train() {
+  local name=$1 code
   shift
   # shellcheck disable=SC2086
-  "$PYTHON" main.py --config="$CONFIG" --workdir="$RUNS/$name" "$@" $FLAGS ||
-    [ $? -eq 3 ]
+  "$PYTHON" main.py --config="$CONFIG" --workdir="$RUNS/$name" "$@" $FLAGS || {
+    code=$?
+    [ $code -eq 3 ] || exit $code
+  }
 }
 
 for pair in $PAIRS; do

@@ -157,7 +157,10 @@ def test_runs_of_a_sweep(tmp_path):
     (["FOLDER", "--metric=x"], "--metric='x': must be one of final_test_acc"),
     (["FOLDER", "--choose_by=x"], "--choose_by='x': must be one of final_"),
     (["FOLDER", "--outt=x"], "unrecognized arguments: --outt=x"),
-    (["FOLDER", "--out=/dev/null/x"], "--out=/dev/null/x: cannot be written"),
+    (["FOLDER", "--out=/dev/null/x"], "--out='/dev/null/x': must be a folder"),
+    (["FOLDER", "--out="], "--out='': must be a folder"),
+    (["FOLDER", ""], "folders: '' is no folder"),
+    (["FOLDER", f"--metric={'x' * 10**5}"], "--metric='xxx"),
   ],
 )
 def test_wrong_input(arguments, line, tmp_path, monkeypatch, capsys):
@@ -173,6 +176,7 @@ def test_wrong_input(arguments, line, tmp_path, monkeypatch, capsys):
   ]
   assert len(errors) == 1
   assert errors[0].startswith("error: " + line)
+  assert len(errors[0]) < 700
 
 
 def test_starts_without_jax(folders):

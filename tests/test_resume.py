@@ -518,9 +518,11 @@ class Program:
     return any(self.workdir.glob("checkpoints/*tmp*"))
 
 
-def _check_stopped(program: Program, outcome: Outcome, code: int) -> None:
+def _check_stopped(
+  program: Program, outcome: Outcome, number: signal.Signals
+) -> None:
   returned, out, err = outcome
-  assert (returned, err) == (code, [])
+  assert (returned, err) == (-number, [])
   step = _steps(program.workdir)[-1]
   assert out[-1] == (
     f"stopped and saved at step {step}; the same command resumes"
@@ -571,11 +573,11 @@ def test_killed_again_and_again(tmp_path, chance, finished):
 
   program.interrupt(signal.SIGKILL, program.is_saving)
   outcome = program.interrupt(signal.SIGINT, program.has_logged(steps[0]))
-  _check_stopped(program, outcome, 130)
+  _check_stopped(program, outcome, signal.SIGINT)
   outcome = program.interrupt(
     signal.SIGTERM, program.has_logged(steps[1]), start_another
   )
-  _check_stopped(program, outcome, 143)
+  _check_stopped(program, outcome, signal.SIGTERM)
 
   newest = tmp_path / "checkpoints" / str(_steps(tmp_path)[-1])
   os.truncate(newest / "training" / "manifest.ocdbt", 10)

@@ -12,7 +12,7 @@ import optax
 
 from configs import errors
 from configs import sweep
-from configs.fields import optimization as fields
+from configs.fields import field
 from data import dataset as dataset_lib
 import models
 from sam import schedule as schedule_lib
@@ -122,8 +122,8 @@ def create(
   model = models.create(c, dataset)
   steps_per_epoch = num_train // c.batch_size
   num_steps = optimization.num_train_steps(c, steps_per_epoch)
-  if num_steps > fields.MAX_STEPS:
-    most = fields.MAX_STEPS // steps_per_epoch
+  if num_steps > field.MAX_INT:
+    most = field.MAX_INT // steps_per_epoch
     raise errors.ConfigError(
       f"config.num_epochs={c.num_epochs}: must be <= {most}, since steps are"
       " counted in int32"

@@ -1,6 +1,7 @@
 """How often what is done: nothing here changes what is learned."""
 
 from configs import kinds
+from configs.fields.field import MAX_GAMES
 from configs.fields.field import Field
 
 FIELDS: dict[str, Field] = {
@@ -55,6 +56,7 @@ FIELDS: dict[str, Field] = {
     16,
     "games in an evaluation, each played once, by actions drawn as in training",
     minimum=2,
+    maximum=MAX_GAMES,
     cadence=True,
     read_if={"dataset": kinds.GAMES},
   ),

@@ -1,6 +1,8 @@
 """What is learned from."""
 
 from configs import kinds
+from configs.fields.field import MAX_GAMES
+from configs.fields.field import MAX_WIDTH
 from configs.fields.field import Field
 from configs.fields.field import Positive
 
@@ -105,7 +107,11 @@ FIELDS: dict[str, Field] = {
     read_if={"dataset": kinds.PADDED_DATASETS},
   ),
   "teacher_num_neurons": Field(
-    200, "hidden neurons of the random teacher", minimum=1, read_if=_TEACHER
+    200,
+    "hidden neurons of the random teacher",
+    minimum=1,
+    maximum=MAX_WIDTH,
+    read_if=_TEACHER,
   ),
   "teacher_scale": Field(
     1.0,
@@ -158,7 +164,11 @@ FIELDS: dict[str, Field] = {
     read_if={"dataset": kinds.REGRESSION_DATASETS + kinds.BINARY_DATASETS},
   ),
   "num_agents": Field(
-    8, "games that are played at once", minimum=1, read_if=_GAMES
+    8,
+    "games that are played at once",
+    minimum=1,
+    maximum=MAX_GAMES,
+    read_if=_GAMES,
   ),
   "actor_steps": Field(
     128, "actions in each of them in a rollout", minimum=1, read_if=_GAMES

@@ -2,7 +2,6 @@
 
 from collections.abc import Container, Mapping
 import dataclasses
-import math
 from typing import Any
 
 
@@ -20,6 +19,16 @@ class NotEmpty:
     return isinstance(value, (tuple, list)) and len(value) > 0
 
 
+# JAX counts steps and examples, and indexes arrays, in int32.
+MAX_INT = 2**31 - 1
+# Above 3.4e38, numbers are infinite in float32, in which a run computes.
+MAX_FLOAT = 1e38
+# Between two layers that are wider, a kernel would have more than 4 TB.
+MAX_WIDTH = 2**20
+# Each layer, or ascent step, is compiled on its own, in a second or so.
+MAX_DEPTH = 1000
+# Each has memory of its own, of megabytes.
+MAX_GAMES = 10_000
 # Of the entries of tuples.
 _PLURAL = {int: "integers", float: "finite numbers"}
 _EXAMPLE = {int: ', such as "(300,100)"', float: ', such as "(0.25,0.5)"'}
@@ -34,7 +43,8 @@ class Field:
     doc: meaning and unit.
     choices: the allowed values, if they can be listed.
     minimum: smallest allowed value (of each entry, for a tuple).
-    maximum: largest allowed value.
+    maximum: largest allowed value; None: that of its kind (`MAX_INT`,
+      `MAX_FLOAT`), unless there is `below`.
     above: the value must be larger than this (an open lower end).
     below: the value must be smaller than this (an open upper end).
     read_if: field -> values: the field is read only if each of these fields
@@ -65,6 +75,14 @@ class Field:
   def kind(self) -> type:
     return type(self.default)
 
+  @property
+  def _largest(self) -> float | None:
+    """The largest allowed value (of each entry), of a numeric field."""
+    if self.maximum is not None or self.below is not None:
+      return self.maximum
+    kind = self.entries if self.kind is tuple else self.kind
+    return {int: MAX_INT, float: MAX_FLOAT}.get(kind)
+
   def allowed(self) -> str:
     """Returns what the field accepts, in words."""
     if self.each:
@@ -81,7 +99,7 @@ class Field:
     ends = [
       (self.minimum, ">="),
       (self.above, ">"),
-      (self.maximum, "<="),
+      (self._largest, "<="),
       (self.below, "<"),
     ]
     bounds = [f"{sign} {end:.10g}" for end, sign in ends if end is not None]
@@ -110,14 +128,15 @@ class Field:
     is_float = kind is float and isinstance(value, float)
     if not (_is_int(value) or is_float):
       return False
-    return math.isfinite(value) and self._in_range(value)
+    return self._in_range(value)
 
   def _in_range(self, value: float) -> bool:
-    return not (
-      (self.minimum is not None and value < self.minimum)
-      or (self.maximum is not None and value > self.maximum)
-      or (self.above is not None and value <= self.above)
-      or (self.below is not None and value >= self.below)
+    # No comparison holds of NaN.
+    return (
+      (self.minimum is None or value >= self.minimum)
+      and (self._largest is None or value <= self._largest)
+      and (self.above is None or value > self.above)
+      and (self.below is None or value < self.below)
     )
 
 

@@ -1,6 +1,8 @@
 """What learns."""
 
 from configs import kinds
+from configs.fields.field import MAX_DEPTH
+from configs.fields.field import MAX_WIDTH
 from configs.fields.field import Field
 
 _TWO_LAYER = {"model": ("two_layer",)}
@@ -30,6 +32,7 @@ FIELDS: dict[str, Field] = {
     "width of each hidden layer: any number of them in an MLP, where () is a"
     " linear model; one in 'two_layer'",
     minimum=1,
+    maximum=MAX_WIDTH,
     read_if={"model": ("mlp", "two_layer")},
   ),
   "bias_layers": Field(
@@ -90,6 +93,7 @@ FIELDS: dict[str, Field] = {
     " 'actor_critic', of the first layer, and the next have 2, 2, 16 times as"
     " many",
     minimum=1,
+    maximum=MAX_WIDTH,
     read_if={"model": (*kinds.CONVOLUTIONAL_MODELS, "two_layer_conv")},
   ),
   "averaged_over": Field(
@@ -117,12 +121,14 @@ FIELDS: dict[str, Field] = {
     "residual blocks in each stage, to change the depth; 0: the standard ones"
     " (2, 2, 2, 2 of ResNet-18; 3, 4, 6, 3 of ResNet-50)",
     minimum=0,
+    maximum=MAX_DEPTH,
     read_if={"model": kinds.RESNETS},
   ),
   "hidden_size": Field(
     128,
     "width of a token, of an LSTM's state in each direction, or of a node",
     minimum=1,
+    maximum=MAX_WIDTH,
     read_if={"model": ("vit", "transformer", "lstm", *kinds.GRAPH_MODELS)},
   ),
   "head_size": Field(
@@ -130,16 +136,24 @@ FIELDS: dict[str, Field] = {
     "width of an attention head; there are hidden_size / head_size, but at"
     " least one",
     minimum=1,
+    maximum=MAX_WIDTH,
     read_if=_ATTENTION,
   ),
-  "num_layers": Field(6, "transformer blocks", minimum=1, read_if=_ATTENTION),
+  "num_layers": Field(
+    6, "transformer blocks", minimum=1, maximum=MAX_DEPTH, read_if=_ATTENTION
+  ),
   "message_passing_steps": Field(
-    5, "graph convolutions, one after the other", minimum=1, read_if=_GCN
+    5,
+    "graph convolutions, one after the other",
+    minimum=1,
+    maximum=MAX_DEPTH,
+    read_if=_GCN,
   ),
   "num_mlp_layers": Field(
     2,
     "layers of the MLP in front of each graph convolution",
     minimum=1,
+    maximum=MAX_DEPTH,
     read_if=_GCN,
   ),
   "patch_size": Field(

@@ -6,8 +6,6 @@ from configs.fields.field import NotEmpty
 from configs.fields.field import Positive
 
 _ADAM = {"base": ("adam", "adamw")}
-# Steps are counted in int32.
-MAX_STEPS = 2**31 - 1
 
 FIELDS: dict[str, Field] = {
   "optimizer": Field(
@@ -57,7 +55,6 @@ FIELDS: dict[str, Field] = {
     0,
     "steps of linear warm-up from 0",
     minimum=0,
-    maximum=MAX_STEPS,
     read_if={"lr_scheduler": ("cosine", "inverse_sqrt")},
   ),
   "momentum": Field(
@@ -111,12 +108,10 @@ FIELDS: dict[str, Field] = {
     -1,
     "length in steps; -1: from `num_epochs`",
     minimum=-1,
-    maximum=MAX_STEPS,
   ),
   "seed": Field(
     0,
     "seed of weights, data order, augmentation, masks and label noise",
     minimum=0,
-    maximum=2**31 - 1,
   ),
 }

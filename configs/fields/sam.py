@@ -1,5 +1,6 @@
 """The perturbation."""
 
+from configs.fields.field import MAX_DEPTH
 from configs.fields.field import Field
 from configs.fields.field import NotEmpty
 
@@ -36,6 +37,7 @@ FIELDS: dict[str, Field] = {
     1,
     "ascent steps of length rho, each projected back to the ball of radius rho",
     minimum=1,
+    maximum=MAX_DEPTH,
     read_if=_SAM,
   ),
   "microbatch_size": Field(

@@ -46,6 +46,7 @@ def run(
   workdir: pathlib.Path,
   *,
   data_dir: str | None = None,
+  stop: signals.Stop | None = None,
   estimate_only: bool = False,
 ) -> int:
   """Does cells of a study and concludes; returns the exit code.
@@ -55,25 +56,25 @@ def run(
     cells: all of a preset, or those of some workloads.
     workdir: folder of the study.
     data_dir: see `data.load`.
+    stop: is told while there is something to save, and asked whether to stop;
+      None: nothing stops it.
     estimate_only: whether only to say what is left and how long it takes.
 
   Raises:
     UserError: data is missing, or a folder holds something else.
   """
-  with signals.StopSignal() as stop:
-    work: Work
-    if study.compute is None:
-      work = Training(study, cells, workdir, data_dir, stop)
-    else:
-      work = Computing(
-        study.compute, study.compute_seconds, cells, workdir, stop
-      )
-    work.plan()
-    if estimate_only:
-      return 0
-    if code := work.do():
-      return code
-    conclusion.write(study, work.table(), workdir)
+  work: Work
+  stop = stop or signals.Stop()
+  if study.compute is None:
+    work = Training(study, cells, workdir, data_dir, stop)
+  else:
+    work = Computing(study.compute, study.compute_seconds, cells, workdir, stop)
+  work.plan()
+  if estimate_only:
+    return 0
+  if code := work.do():
+    return code
+  conclusion.write(study, work.table(), workdir)
   return 0
 
 
@@ -84,7 +85,7 @@ class Work(abc.ABC):
     self,
     cells: Sequence[Any],
     workdir: pathlib.Path,
-    stop: signals.StopSignal,
+    stop: signals.Stop,
   ):
     self._cells = cells
     self._workdir = workdir
@@ -146,6 +147,8 @@ class Work(abc.ABC):
       bar_format="{desc}{percentage:3.0f} %|{bar}| {postfix}",
     )
     for number, cell in enumerate(self._todo, 1):
+      if self._stop.number:
+        break
       estimate = self._estimates[cell.name]
       bar.set_description(f"{cell.name} ")
 
@@ -172,6 +175,9 @@ class Work(abc.ABC):
         flush=True,
       )
     bar.close()
+    if self._stop.number:  # As a cell was finished.
+      print("stopped; the same command resumes", flush=True)
+      return self._stop.exit_code
     return 0
 
   def table(self) -> pd.DataFrame:
@@ -189,7 +195,7 @@ class Training(Work):
     cells: Sequence[TrainedCell],
     workdir: pathlib.Path,
     data_dir: str | None,
-    stop: signals.StopSignal,
+    stop: signals.Stop,
   ):
     super().__init__(cells, workdir, stop)
     self._study = study
@@ -251,7 +257,8 @@ class Training(Work):
     folder.mkdir(parents=True, exist_ok=True)
 
     def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
-      return [lambda step: show(step / num_steps)]
+      # From the first step on, there is something to save.
+      return [lambda step: self._stop.hold(), lambda n: show(n / num_steps)]
 
     writer = tensorboard.EventsWriter(str(folder))
     with open(folder / "train.log", "a") as log:
@@ -264,9 +271,11 @@ class Training(Work):
             data_dir=self._data_dir,
             make_hooks=make_hooks,
             should_stop=lambda: bool(self._stop.number),
+            should_save=self._stop.take_save,
           )
       finally:
         writer.close()
+        self._stop.release()
 
   def _measure_cell(
     self,
@@ -319,7 +328,7 @@ class Computing(Work):
     seconds: float,
     cells: Sequence[ComputedCell],
     workdir: pathlib.Path,
-    stop: signals.StopSignal,
+    stop: signals.Stop,
   ):
     super().__init__(cells, workdir, stop)
     self._compute = compute
@@ -336,8 +345,6 @@ class Computing(Work):
 
   def _do(self, cell: ComputedCell, show: Callable[[float], None]) -> int:
     del show  # A cell is over at once, or not begun.
-    if self._stop.number:
-      raise train.Stopped("stopped before it was computed")
     rows = self._compute(cell)
     assert len(rows) == cell.num_runs, f"{cell.name}: {len(rows)} rows"
     folder = self.folder(cell)

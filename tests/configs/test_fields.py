@@ -138,6 +138,18 @@ def test_out_of_range(refused, name, value):
   assert_explains(refused(BASE, f"--config.{name}={value}"), name, value)
 
 
+@pytest.mark.parametrize("name", fields.FIELDS)
+def test_no_number_is_senseless(name):
+  """Whatever Python can hold: also what no float can."""
+  field = fields.FIELDS[name]
+  one = field.each or field
+  if not {one.kind, one.kind is tuple and one.entries} & {int, float}:
+    return
+  for value in (10**400, 10**39, 2**31 * 1e29, 1e308, float("inf")):
+    for signed in (value, -value, float("nan")):
+      assert not field.accepts((signed,) if field.kind is tuple else signed)
+
+
 # --- nothing is silently ignored ----------------------------------------------
 
 
