@@ -218,7 +218,9 @@ def _introduce(
   if trainer.step:
     print(f"resumed at step {trainer.step}")
   else:
-    log.begin(counts, trainer.state(0).params)
+    # Of a sweep it is not shown, and would have to be cut out.
+    params = None if log.is_sweep else trainer.state(0).params
+    log.begin(counts, params)
   sys.stdout.flush()
 
 

@@ -104,7 +104,7 @@ class RunLog:
 
     Args:
       counts: the numbers of parameters of each run.
-      params: of one run.
+      params: of a run alone.
     """
     runs = sweep.runs(self._config)
     for writer, run in zip(self._writers, runs, strict=False):

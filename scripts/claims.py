@@ -98,6 +98,14 @@ def table() -> str:
   return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def write(page: pathlib.Path, text: str) -> None:
+  """Replaces what stands between the two marks of a page."""
+  mark = "<!-- table -->\n"
+  before = page.read_text()
+  begin, end = (m.start() for m in re.finditer(mark, before))
+  page.write_text(f"{before[:begin]}{mark}\n{text}\n\n{before[end:]}")
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -105,10 +113,7 @@ def main() -> None:
   parser.add_argument("--keep", type=pathlib.Path, nargs="+", default=[])
   for folder in parser.parse_args().keep:
     keep(folder)
-  page = PAGE.read_text()
-  begin, end = (m.start() for m in re.finditer("<!-- table -->", page))
-  mark = "<!-- table -->\n"
-  PAGE.write_text(page[:begin] + mark + table() + "\n" + page[end:])
+  write(PAGE, table())
 
 
 if __name__ == "__main__":

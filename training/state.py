@@ -101,6 +101,7 @@ def create_states(
       ones, drawn from the seed.
   """
   init = _initializer(setup)
+  init_optimizer = jax.jit(setup.optimizer.init)
   gradient = jax.jit(functools.partial(_batch_gradient, setup=setup))
   starts: dict[Hashable, TrainState] = {}
   states = []
@@ -108,7 +109,9 @@ def create_states(
     # What the initial state depends on, of all that differs between runs.
     key = run.seed, run.sparsity, setup.datasets[i].key("train")
     if key not in starts:
-      starts[key] = _create_run(setup, i, init, gradient, weights)
+      start = _create_run(setup, i, init, gradient, weights)
+      # Compiled as a whole: its small programs take longer, one by one.
+      starts[key] = start.replace(opt_state=init_optimizer(start.params))
     hparams = {
       name: jnp.asarray(run[name], jnp.result_type(float))
       for name in ("rho", "learning_rate", "weight_decay")
@@ -124,11 +127,12 @@ def _create_run(
   gradient: Callable[..., PyTree],
   weights: dict[str, PyTree] | None,
 ) -> TrainState:
-  """Returns the state of one run, without its hyper-parameters."""
+  """Returns the state of one run, but for optimizer and hyper-parameters."""
   run = setup.runs[index]
-  # One key per purpose.
-  init_key, mask_key, step_key = jax.random.split(jax.random.key(run.seed), 3)
-  weights = weights or init(init_key, _init_inputs(setup, index))
+  new, mask_key, step_key = init(
+    np.int32(run.seed), _init_inputs(setup, index)
+  )
+  weights = weights or new
   params, model_state = weights["params"], weights["model_state"]
 
   mask = None
@@ -151,15 +155,15 @@ def _create_run(
     step=jnp.int32(0),
     params=params,
     model_state=model_state,
-    opt_state=setup.optimizer.init(params),
+    opt_state=None,
     mask=mask,
     rng=step_key,
     hparams={},
   )
 
 
-def _init_inputs(setup: Setup, index: int) -> jax.Array:
-  """Returns what the model of a run is initialized with.
+def _init_inputs(setup: Setup, index: int) -> np.ndarray:
+  """Returns what the model of a run is initialized with, not normalized.
 
   Models read its shape alone, but for Sim-BN, which keeps it: its statistics
   are those of the whole training set.
@@ -167,17 +171,26 @@ def _init_inputs(setup: Setup, index: int) -> jax.Array:
   if setup.config.normalization == "sim_bn":
     split = setup.datasets[index].splits["train"]
     assert isinstance(split, dataset_lib.ArraySplit)  # `base.check` says so.
-    return setup.dataset.normalize(jnp.asarray(split.inputs))
-  return setup.dataset.normalize(jnp.zeros((1, *setup.dataset.input_shape)))
+    return split.inputs
+  return np.zeros((1, *setup.dataset.input_shape), np.result_type(float))
 
 
-def _initializer(setup: Setup) -> Callable[..., dict[str, PyTree]]:
-  """Returns (key, inputs) -> 'params' and 'model_state', compiled once."""
+def _initializer(
+  setup: Setup,
+) -> Callable[..., tuple[dict[str, PyTree], jax.Array, jax.Array]]:
+  """Returns (seed, inputs) -> what a run begins with, compiled once.
+
+  That is 'params' and 'model_state', the key of its mask, and of its steps.
+  """
 
   @jax.jit
-  def init(key, inputs):
-    variables = dict(setup.model.init(key, inputs, train=False))
-    return {"params": variables.pop("params"), "model_state": variables}
+  def init(seed, inputs):
+    # One key per purpose.
+    init_key, mask_key, step_key = jax.random.split(jax.random.key(seed), 3)
+    inputs = setup.dataset.normalize(inputs)
+    variables = dict(setup.model.init(init_key, inputs, train=False))
+    weights = {"params": variables.pop("params"), "model_state": variables}
+    return weights, mask_key, step_key
 
   return init
 
@@ -189,8 +202,8 @@ def abstract_weights(
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
     jax.eval_shape(
-      _initializer(setup), jax.random.key(0), _init_inputs(setup, 0)
-    ),
+      _initializer(setup), np.int32(0), _init_inputs(setup, 0)
+    )[0],
   )
 
 

@@ -26,6 +26,11 @@ def _read() -> pd.DataFrame:
   return pd.read_csv(_PATH, dtype={"figure": str, "size": str})
 
 
+def values() -> pd.DataFrame:
+  """Returns all values, with the columns of reference_values.csv."""
+  return _read().copy()
+
+
 def load(figure: str, workload: str) -> pd.DataFrame:
   """Returns the values of a figure, one row each.
 
