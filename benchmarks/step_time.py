@@ -69,12 +69,10 @@ class Chunks:
 
   def __init__(self, setup: setup_lib.Setup, ascend: bool):
     place = placement.Placement((0,), tuple(jax.devices()))
-    on_devices = place.replicated
     self.steps = placement.steps_per_call(setup.config, streamed=False)
-    stacked = run_axis.stack(state_lib.create_states(setup))
-    self._state = jax.device_put(stacked, on_devices)
+    self._state = run_axis.place(state_lib.create_states(setup), place)
     empty = metrics.empty(setup.train_metrics)
-    self._metrics = jax.device_put(empty, on_devices)
+    self._metrics = run_axis.place([empty], place)
     self._resident = run_axis.Residents().place(setup.datasets, "train", place)
     (feed,) = state_lib.create_feeds(setup, place.num_devices)
     self._feed = feed.take(0, self.steps, self.steps)

@@ -57,11 +57,10 @@ class Trainer:
     self.resident = run_axis.Residents().place(
       self.setup.datasets, "train", self.placement
     )
-    place = self.placement.replicated
-    stacked = run_axis.stack(state_lib.create_states(self.setup))
-    self.state = jax.device_put(stacked, place)
+    states = state_lib.create_states(self.setup)
+    self.state = run_axis.place(states, self.placement)
     empty = metrics.empty(self.setup.train_metrics)
-    self.metrics = jax.device_put(empty, place)
+    self.metrics = run_axis.place([empty], self.placement)
     self.step = 0
     self._chunks: dict[bool, Any] = {}
 

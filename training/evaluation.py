@@ -77,8 +77,8 @@ class Evaluator:
     size = min(setup.config.eval_batch_size, num_examples)
     size = -(-size // num_devices) * num_devices
     totals = [
-      jax.device_put(
-        metrics_lib.empty(setup.eval_metrics, place.num_runs), place.replicated
+      run_axis.place(
+        [metrics_lib.empty(setup.eval_metrics)] * place.num_runs, place
       )
       for place in self._placements
     ]
@@ -91,10 +91,13 @@ class Evaluator:
     ):
       for i, place in enumerate(self._placements):
         totals[i], of_batch = self._eval_step(place, trimmed)(
-          weights[i], totals[i], batch, self._resident[i][name]
+          weights[i],
+          totals[i],
+          run_axis.eval_batch(batch, place),
+          self._resident[i][name],
         )
         if self._split_metrics:
-          outputs[i].append(np.asarray(of_batch))
+          outputs[i].append(run_axis.fetch_outputs(of_batch, place))
         if place.serialize_calls:
           jax.block_until_ready(totals[i])
       count += batch_count
@@ -106,7 +109,9 @@ class Evaluator:
     values = [
       run
       for total, place in zip(totals, self._placements, strict=True)
-      for run in metrics_lib.by_run(total, place.num_runs)
+      for run in metrics_lib.by_run(
+        run_axis.fetch(total, place), place.num_runs
+      )
     ]
     if self._split_metrics and count == num_examples:
       wholes = self._whole_split(name, outputs)
@@ -138,7 +143,7 @@ class Evaluator:
   def _eval_step(
     self, place: Placement, size: bucketing.Size
   ) -> Callable[..., Any]:
-    key = place.devices, place.num_runs, size
+    key = place.devices, place.num_vmapped, size
     if key not in self._eval_steps:
       self._eval_steps[key] = _compile(self._setup, place, size)
     return self._eval_steps[key]
@@ -150,11 +155,15 @@ def _compile(
   step = functools.partial(
     _eval_step, setup=setup, size=size, sync_axis=place.sync_axis
   )
+  of_runs, resident = run_axis.device_axes(place)
+  step_runs = run_axis.vmap(
+    step, place.num_vmapped, (0, 0, None, run_axis.RESIDENT)
+  )
   return jax.pmap(
-    run_axis.vmap(step, place.num_runs, (0, 0, None, run_axis.RESIDENT)),
+    step_runs,
     axis_name=AXIS,
-    in_axes=(None, None, 0, None),
-    out_axes=(None, 0),
+    in_axes=(of_runs, of_runs, None if place.rows else 0, resident),
+    out_axes=(of_runs, 0),
     devices=place.devices,
   )
 

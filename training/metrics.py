@@ -136,18 +136,13 @@ def eval_collection(per_example: tuple[str, ...]) -> Collection:
   return clu_metrics.Collection.create(**_averages(per_example))
 
 
-def empty(collection: Collection, num_runs: int = 1) -> Any:
-  """Returns the metrics of no examples, in the default float type.
+def empty(collection: Collection) -> Any:
+  """Returns the metrics of no examples, in the default float type."""
 
-  Args:
-    collection: which metrics.
-    num_runs: of how many runs.
-  """
-
-  def widen(x: jax.Array) -> jax.Array:
+  def widen(x: jax.Array) -> np.ndarray:
     is_float = jnp.issubdtype(x.dtype, jnp.floating)
     dtype = jnp.result_type(float) if is_float else x.dtype
-    return jnp.full(run_axis.shape(num_runs), x, dtype)
+    return np.asarray(x, dtype)
 
   return jax.tree.map(widen, collection.empty())
 
@@ -180,6 +175,8 @@ def _compute_all(metrics: Any, num_runs: int) -> Any:
 def by_run(metrics: Any, num_runs: int = 1) -> list[dict[str, Any]]:
   """Returns the computed metrics of each run, on the host."""
   if num_runs == 1:
+    # NumPy would warn of averages over nothing.
+    metrics = jax.tree.map(jnp.asarray, metrics)
     return [jax.device_get(metrics.compute())]
   values = jax.device_get(_compute_all(metrics, num_runs))
   return run_axis.unstack(values, num_runs)

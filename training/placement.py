@@ -22,23 +22,31 @@ MAX_RUNS_PER_CPU_CALL = 20
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-  """The runs that one call trains, and the devices that share their batches.
+  """The runs that one call trains, and the devices that share them.
 
   Attributes:
     runs: their indices in the sweep; in a loop, one.
-    devices: over which each batch is spread.
+    devices: over which each batch is spread, or the runs are.
+    rows: how many runs each device has, if they are spread; 0: they are not.
   """
 
   runs: tuple[int, ...]
   devices: tuple[jax.Device, ...]
+  rows: int = 0
 
   @property
   def num_runs(self) -> int:
     return len(self.runs)
 
   @property
+  def num_vmapped(self) -> int:
+    """The number of runs that a device trains at once."""
+    return self.rows or self.num_runs
+
+  @property
   def num_devices(self) -> int:
-    return len(self.devices)
+    """Over how many devices each batch is spread."""
+    return 1 if self.rows else len(self.devices)
 
   @property
   def sync_axis(self) -> str | None:
@@ -52,8 +60,16 @@ class Placement:
   @functools.cached_property
   def replicated(self) -> jax.sharding.Sharding:
     """How the pmapped step wants what all devices share."""
+    return self._sharding()
+
+  @functools.cached_property
+  def of_runs(self) -> jax.sharding.Sharding:
+    """How it wants what runs have of their own."""
+    return self._sharding(AXIS) if self.rows else self.replicated
+
+  def _sharding(self, *axes: str) -> jax.sharding.Sharding:
     mesh = jax.sharding.Mesh(np.array(self.devices), (AXIS,))
-    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
 
   @property
   def serialize_calls(self) -> bool:
@@ -87,15 +103,28 @@ def create(
   mode = config.sweep_mode
   if mode == "auto":
     mode = "loop" if is_convolutional(config) or streamed else "vmap"
-  num_parts = num_runs
-  if mode == "vmap":
-    calls = 1
-    if devices[0].platform == "cpu":
-      calls = -(-num_runs // (len(places) * MAX_RUNS_PER_CPU_CALL))
-    num_parts = min(calls * len(places), num_runs)
+  if mode == "loop":
+    return [
+      Placement((run,), places[run % len(places)]) for run in range(num_runs)
+    ]
+  num_parts = 1
+  if devices[0].platform == "cpu":
+    num_parts = -(-num_runs // (len(places) * MAX_RUNS_PER_CPU_CALL))
+  # A program that all devices share is compiled once.
+  is_spread = size == 1 and len(places) > 1 and num_runs > 1
+  if not is_spread:
+    num_parts = min(num_parts * len(places), num_runs)
+  parts = np.array_split(np.arange(num_runs), num_parts)
+  rows = -(-len(parts[0]) // len(places)) if is_spread else 0
   return [
-    Placement(tuple(part.tolist()), places[i % len(places)])
-    for i, part in enumerate(np.array_split(np.arange(num_runs), num_parts))
+    Placement(
+      tuple(part.tolist()),
+      tuple(devices[: -(-len(parts[0]) // rows)])
+      if is_spread
+      else places[i % len(places)],
+      rows,
+    )
+    for i, part in enumerate(parts)
   ]
 
 

@@ -129,9 +129,7 @@ def _create_run(
 ) -> TrainState:
   """Returns the state of one run, but for optimizer and hyper-parameters."""
   run = setup.runs[index]
-  new, mask_key, step_key = init(
-    np.int32(run.seed), _init_inputs(setup, index)
-  )
+  new, mask_key, step_key = init(np.int32(run.seed), _init_inputs(setup, index))
   weights = weights or new
   params, model_state = weights["params"], weights["model_state"]
 
@@ -201,9 +199,7 @@ def abstract_weights(
   """Returns shapes, dtypes and shardings of the weights of one run."""
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-    jax.eval_shape(
-      _initializer(setup), np.int32(0), _init_inputs(setup, 0)
-    )[0],
+    jax.eval_shape(_initializer(setup), np.int32(0), _init_inputs(setup, 0))[0],
   )
 
 

@@ -125,7 +125,9 @@ def create(
   """
   return functools.partial(
     train_step,
-    prepare=functools.partial(_prepare, setup=setup, size=size),
+    prepare=functools.partial(
+      _prepare, setup=setup, size=size, sync_axis=sync_axis
+    ),
     loss_fn=setup.loss_fn,
     value_and_grad=_sam(setup, sync_axis) if ascend else _plain,
     optimizer=setup.optimizer,
@@ -161,12 +163,15 @@ def _prepare(
   *,
   setup: Setup,
   size: bucketing.Size,
+  sync_axis: str | None,
 ) -> Batch:
   """Returns the batch as the model takes it; see `Prepare`."""
   c, dataset = setup.config, setup.dataset
   # An example's keys depend on its place in the batch of all devices.
   num_examples = len(batch["targets"])
-  place_B = jax.lax.axis_index(AXIS) * num_examples + jnp.arange(num_examples)
+  place_B = jnp.arange(num_examples)
+  if sync_axis:
+    place_B += jax.lax.axis_index(sync_axis) * num_examples
   step_key = jax.random.fold_in(rng, step)
   keys_Bx2 = jax.vmap(
     lambda i: jax.random.split(jax.random.fold_in(step_key, i))
@@ -203,11 +208,12 @@ def compile_chunk(
   Their batches are trimmed to one size.
 
   It is called as (state, metrics, num_steps, feed, resident) and returns the
-  state, which is donated, and the metrics merged with those of its steps. With
-  `None` in in_axes and out_axes the state stays one replicated array. Note
-  that an output that differs between devices would pass silently here.
+  state, which is donated, and the metrics merged with those of its steps. Where
+  batches are spread, `None` in in_axes and out_axes keeps the state one
+  replicated array. Note that an output that differs between devices would pass
+  silently there.
   """
-  num_runs = placement.num_runs
+  num_runs = placement.num_vmapped
   step = create(setup, placement.sync_axis, ascend=ascend, size=size)
   step_runs = run_axis.vmap(step, num_runs)
   gather = run_axis.vmap(pipeline.batch_from, num_runs, (run_axis.RESIDENT, 0))
@@ -224,11 +230,12 @@ def compile_chunk(
     # A loop whose length is an argument compiles once for all lengths.
     return jax.lax.fori_loop(0, num_steps, one_step, (state, metrics))
 
+  of_runs, resident = run_axis.device_axes(placement)
   return jax.pmap(
     chunk,
     axis_name=AXIS,
-    in_axes=(None, None, None, 0, None),
-    out_axes=(None, None),
+    in_axes=(of_runs, of_runs, None, 0, resident),
+    out_axes=(of_runs, of_runs),
     devices=placement.devices,
     donate_argnums=0,
   )

@@ -97,24 +97,21 @@ class Trainer:
     states = state_lib.create_states(setup, weights)
     self._parts = []
     for place in placements:
-      empty = jax.device_put(
-        metrics_lib.empty(setup.train_metrics, place.num_runs),
-        place.replicated,
-      )
+      no_metrics = metrics_lib.empty(setup.train_metrics)
+      empty = run_axis.place([no_metrics] * place.num_runs, place)
       datasets = [setup.datasets[r] for r in place.runs]
-      stacked = run_axis.stack([states[r] for r in place.runs])
       self._parts.append(
         Part(
           placement=place,
-          feed=run_axis.stack_feeds([feeds[r] for r in place.runs]),
+          feed=run_axis.stack_feeds([feeds[r] for r in place.runs], place),
           resident=residents.place(datasets, "train", place),
           # Of its own, since steps consume it.
-          state=jax.device_put(stacked, place.replicated),
+          state=run_axis.place([states[r] for r in place.runs], place),
           no_metrics=empty,
           metrics=empty,
         )
       )
-    self._sizes = [place.num_runs for place in placements]
+    self._placements = placements
     self._evaluator = evaluation.Evaluator(setup, placements, residents)
     self._sources = sources.create(setup)
     self._has_refreshed = False
@@ -125,7 +122,7 @@ class Trainer:
     """Returns the state of a run."""
     part = self._part_of(run)
     place = part.placement
-    return run_axis.take(part.state, place.runs.index(run), place.num_runs)
+    return run_axis.take_placed(part.state, place.runs.index(run), place)
 
   def _part_of(self, run: int) -> Part:
     return next(p for p in self._parts if run in p.placement.runs)
@@ -150,7 +147,7 @@ class Trainer:
       for first, count, size in pipeline.stretches(
         part.feed, self.step, num_steps
       ):
-        key = place.devices, place.num_runs, ascend, size
+        key = place.devices, place.num_vmapped, ascend, size
         if key not in self._chunks:
           self._chunks[key] = step_lib.compile_chunk(
             self.setup, place, self._steps_per_call, ascend=ascend, size=size
@@ -194,7 +191,9 @@ class Trainer:
     computed = [
       run
       for part in self._parts
-      for run in metrics_lib.compute(part.metrics, part.placement.num_runs)
+      for run in metrics_lib.compute(
+        run_axis.fetch(part.metrics, part.placement), part.placement.num_runs
+      )
     ]
     for run, source in self._sources.items():
       computed[run][0].update(source.metrics())
@@ -215,44 +214,41 @@ class Trainer:
 
   def describe(self) -> str:
     """Returns how the runs are trained, in words."""
-    how = "vmapped" if self._sizes[0] > 1 else "one after the other"
+    num_at_once = self._placements[0].num_vmapped
+    how = "vmapped" if num_at_once > 1 else "one after the other"
     return f"{how} on each of {self.num_devices} devices"
 
   def count_parameters(self) -> list[dict[str, int]]:
     """Returns the number of parameters of each run, and of unpruned ones."""
-    return [
-      counts
-      for part in self._parts
-      for counts in state_lib.count_parameters(
-        part.state, part.placement.num_runs
-      )
-    ]
+    counts = []
+    for part in self._parts:
+      read = {"params": part.state.params, "mask": part.state.mask}
+      state = part.state.replace(**run_axis.fetch(read, part.placement))
+      counts += state_lib.count_parameters(state, part.placement.num_runs)
+    return counts
 
   def abstract_items(self) -> dict[str, PyTree]:
     """Returns the shapes, dtypes and shardings of `items`."""
     part = self._parts[0]
-    if len(self._parts) == 1:
-      return part.items()
-    one_run = run_axis.abstract_run(
-      part.items(), part.placement.num_runs, part.placement.replicated
-    )
+    one_run = run_axis.abstract_run(part.items(), part.placement)
     return run_axis.abstract(one_run, len(self.setup.runs))
 
   def items(self) -> dict[str, PyTree]:
     """Returns copies on the host of what resuming needs."""
-    return run_axis.join([part.items() for part in self._parts], self._sizes)
+    items = [part.items() for part in self._parts]
+    return run_axis.join(items, self._placements)
 
   def weights(self) -> PyTree:
     """Returns copies on the host of the weights, as in `items`."""
     weights = [part.state.weights for part in self._parts]
-    return run_axis.join(weights, self._sizes)
+    return run_axis.join(weights, self._placements)
 
   def restore(self, step: int, items: dict[str, PyTree]) -> None:
     """Goes on from `items` after so many steps."""
     self.step = step
-    parts = run_axis.cut(items, self._sizes)
+    parts = run_axis.cut(items, [p.num_runs for p in self._placements])
     for part, of_part in zip(self._parts, parts, strict=True):
-      part.restore(jax.device_put(of_part, part.placement.replicated))
+      part.restore(run_axis.put(of_part, part.placement))
 
 
 def evaluate(
@@ -267,7 +263,10 @@ def evaluate(
   """
   sizes = [place.num_runs for place in placements]
   evaluator = evaluation.Evaluator(setup, placements, run_axis.Residents())
-  evaluated = evaluator(run_axis.cut(weights, sizes))
+  parts = run_axis.cut(weights, sizes)
+  evaluated = evaluator(
+    [run_axis.put(w, p) for w, p in zip(parts, placements, strict=True)]
+  )
   of_runs = run_axis.unstack(weights, len(setup.runs))
   for run, source in sources.create(setup).items():
     evaluated[run] |= source.evaluate(of_runs[run])

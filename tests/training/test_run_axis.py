@@ -1,5 +1,7 @@
 """The axis of runs: stacked, taken apart, cut and joined."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,14 +44,52 @@ def test_what_is_cut_is_joined_again(sizes):
   parts = run_axis.cut(whole, sizes)
   shapes = [(*run_axis.shape(size), 2) for size in sizes]
   assert [part["w"].shape for part in parts] == shapes
-  on_devices = [jax.device_put(part) for part in parts]
-  joined = run_axis.join(on_devices, sizes)
+  devices = tuple(jax.devices()[:1])
+  ends = np.cumsum([0, *sizes])
+  places = [
+    placement.Placement(tuple(range(a, b)), devices)
+    for a, b in itertools.pairwise(ends.tolist())
+  ]
+  on_devices = [
+    run_axis.put(part, place) for part, place in zip(parts, places, strict=True)
+  ]
+  joined = run_axis.join(on_devices, places)
   np.testing.assert_array_equal(joined["w"], whole["w"])
+
+
+@pytest.mark.parametrize(
+  ("num_runs", "num_devices", "rows"), [(5, 2, 3), (4, 2, 2), (2, 2, 1)]
+)
+def test_runs_are_spread_over_devices(num_runs, num_devices, rows):
+  """Each device has as many: the last run stands for those that lack."""
+  devices = tuple(jax.devices()[:num_devices])
+  place = placement.Placement(tuple(range(num_runs)), devices, rows)
+  assert (place.num_vmapped, place.num_devices) == (rows, 1)
+  trees = [_tree(run) for run in range(num_runs)]
+  placed = run_axis.place(trees, place)
+  of_runs = (num_devices, *run_axis.shape(rows))
+  assert placed["w"].shape == (*of_runs, 2)
+  assert len(placed["w"].devices()) == num_devices
+  last = placed["w"].reshape(-1, 2)[num_runs:]
+  np.testing.assert_array_equal(last, np.full_like(last, num_runs - 1))
+  for run in range(num_runs):
+    taken = run_axis.take_placed(placed, run, place)
+    np.testing.assert_array_equal(taken["w"], [run, run])
+    assert taken["key"] == jax.random.key(run)
+  whole = {"w": np.arange(2.0 * num_runs).reshape(num_runs, 2)}
+  again = run_axis.put(whole, place)
+  assert again["w"].sharding == placed["w"].sharding
+  np.testing.assert_array_equal(run_axis.fetch(again, place)["w"], whole["w"])
+  assert run_axis.abstract_run(again, place)["w"].shape == (2,)
+  np.testing.assert_array_equal(
+    run_axis.join([again], [place])["w"], whole["w"]
+  )
 
 
 def test_abstract_runs_have_the_shapes_of_real_ones():
   stacked = run_axis.stack([_tree(run) for run in range(3)])
-  one = run_axis.abstract_run(stacked, 3, None)
+  devices = tuple(jax.devices()[:1])
+  one = run_axis.abstract_run(stacked, placement.Placement((0, 1, 2), devices))
   assert one["w"].shape == (2,)
   assert run_axis.abstract(one, 3)["w"].shape == (3, 2)
   assert run_axis.abstract(one, 1)["w"].shape == (2,)
