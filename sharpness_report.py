@@ -28,6 +28,7 @@ from configs import errors
 from program import cli
 from program import jax_setup
 from program.cli import fail
+from run_folder import disk
 from run_folder import files
 from run_folder import tensorboard
 
@@ -156,7 +157,7 @@ def report(args: argparse.Namespace) -> None:
     folder = run.folder / run.name
     folder.mkdir(exist_ok=True)
     record = _add(folder, dict(zip(PLACE, place, strict=True)), found)
-    files.write_json(folder / FILE, record | provenance)
+    disk.write_json(folder / FILE, record | provenance)
     show(found, f"{folder}, step {run.step}, {args.split} split", point.rho)
     draw(record, folder)
     _write_scalars(found, run.step, folder)
@@ -181,7 +182,7 @@ def _add(
   before = {}
   if path.exists():
     try:
-      before = files.read_object(path)
+      before = disk.read_object(path)
     except ValueError as e:
       raise files.RunError(f"{path}: cannot be used ({e})") from e
   same = all(before.get(name) == value for name, value in place.items())
