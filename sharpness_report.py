@@ -13,6 +13,7 @@ if __name__ == "__main__":
   signals.STOP.arm()  # Before imports that take seconds.
 
 import argparse
+from collections.abc import Sequence
 import math
 import pathlib
 import sys
@@ -104,7 +105,15 @@ def main() -> None:
     fail(f"--workdir={args.workdir!r}: cannot be used ({e})")
 
 
-def report(args: argparse.Namespace) -> None:
+def report(
+  args: argparse.Namespace, datasets: Sequence[Any] | None = None
+) -> None:
+  """Measures, draws and prints.
+
+  Args:
+    args: see `parse_args`.
+    datasets: see `restored.load`.
+  """
   config = files.load_config(args.workdir)
   jax_setup.set_up(float64=config.dtype == "float64")
   from analysis import restored
@@ -121,7 +130,9 @@ def report(args: argparse.Namespace) -> None:
       f"--measures={','.join(alone)}: excludes --batch_statistics, since it"
       " takes every example alone"
     )
-  runs = restored.load(args.workdir, args.checkpoint, args.data_dir)
+  runs = restored.load(
+    args.workdir, args.checkpoint, args.data_dir, datasets=datasets
+  )
   num_devices = files.num_devices(args.workdir)
   provenance = files.provenance()
   for run in _select(runs, args.runs):
