@@ -49,7 +49,9 @@ PLACE = (
 
 def parse_args() -> argparse.Namespace:
   parser = cli.Parser(__doc__)
-  parser.add_argument("--workdir", required=True, help="the run folder")
+  parser.add_argument(
+    "--workdir", required=True, type=cli.path, help="the run folder"
+  )
   parser.add_argument(
     "--checkpoint", default="latest", help="latest, best or a step"
   )
@@ -165,6 +167,7 @@ def report(
       names, disable=not sys.stderr.isatty(), leave=False, unit="measure"
     )
     found = files.finite(measures.measure(point, bar))
+    disk.refuse_links(run.folder, filter(None, [run.name]))
     folder = run.folder / run.name
     folder.mkdir(exist_ok=True)
     record = _add(folder, dict(zip(PLACE, place, strict=True)), found)

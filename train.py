@@ -7,6 +7,7 @@ is in `run_folder/`. This file says when things happen.
 from collections.abc import Callable, Iterable, Sequence
 import contextlib
 import math
+import os
 import sys
 import time
 from typing import Any
@@ -209,7 +210,8 @@ def _initial_weights(setup: setup_lib.Setup, workdir: str) -> dict[str, PyTree]:
   )[0]
   like = {"weights": state.abstract_weights(setup, place.replicated)}
   try:
-    return checkpoints.restore(workdir, "latest", like)[1]["weights"]
+    folder = os.path.expanduser(workdir)
+    return checkpoints.restore(folder, "latest", like)[1]["weights"]
   except checkpoints.CheckpointError as e:
     raise checkpoints.CheckpointError(f"config.init_from={e}") from e
 

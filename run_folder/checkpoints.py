@@ -7,9 +7,12 @@ file SHA256SUMS comes last and lists the others: Orbax returns wrong numbers
 for most changed bytes without a word. `sha256sum -c SHA256SUMS` checks it too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import concurrent.futures
+import contextlib
+import logging
 import math
+import os
 import pathlib
 import shutil
 import sys
@@ -95,7 +98,8 @@ class Checkpoints:
 
   def _write(self, step: int, items: Items, facts: dict[str, Any]) -> None:
     args = {k: ocp.args.StandardSave(v) for k, v in items.items()}
-    self._manager.save(step, args=ocp.args.Composite(**args), metrics=facts)
+    with _quiet():
+      self._manager.save(step, args=ocp.args.Composite(**args), metrics=facts)
     sums.write(self._directory / str(step))
 
   def restore_newest(
@@ -197,7 +201,7 @@ def restore(
   for _ in range(_ATTEMPTS):
     steps = _finished_steps(directory)
     try:
-      return _read(workdir, directory, steps, which, like)
+      return _read(workdir, steps, which, like)
     except Exception as e:  # Orbax raises many kinds for files that are gone.
       error = e
       # A run that goes on replaces its checkpoints, perhaps just now.
@@ -219,12 +223,9 @@ def _finished_steps(directory: pathlib.Path) -> list[int]:
 
 
 def _read(
-  workdir: str | pathlib.Path,
-  directory: pathlib.Path,
-  steps: list[int],
-  which: str,
-  like: Items,
+  workdir: str | pathlib.Path, steps: list[int], which: str, like: Items
 ) -> tuple[int, Items]:
+  directory = _directory(workdir)
   if not steps:
     raise CheckpointError(f"{workdir}: must be a run folder with a checkpoint")
   with _manager(
@@ -247,10 +248,7 @@ def _read(
 
 
 def _misfit(path: pathlib.Path, tree: PyTree) -> str | None:
-  """Returns how the saved tree differs from this one in shape, or None.
-
-  Orbax, when it finds out, leaves tracebacks of its threads on stderr.
-  """
+  """Returns how the saved tree differs from this one in shape, or None."""
   with ocp.StandardCheckpointer() as checkpointer:
     saved = _shapes(checkpointer.metadata(path).item_metadata.tree)
   wanted = _shapes(tree)
@@ -339,6 +337,21 @@ def _manager(directory: pathlib.Path, **options: bool) -> ocp.CheckpointManager:
   )
 
 
+def _is_not_orbax(record: logging.LogRecord) -> bool:
+  return f"{os.sep}orbax{os.sep}" not in record.pathname
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Hides the tracebacks of Orbax's threads: it raises what they log."""
+  logger = logging.getLogger("absl")
+  logger.addFilter(_is_not_orbax)
+  try:
+    yield
+  finally:
+    logger.removeFilter(_is_not_orbax)
+
+
 def _directory(workdir: str | pathlib.Path) -> pathlib.Path:
   return pathlib.Path(workdir).absolute() / "checkpoints"
 
@@ -357,7 +370,8 @@ def _steps(directory: pathlib.Path) -> list[int]:
 def _restore(manager: ocp.CheckpointManager, step: int, like: Items) -> Items:
   abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
   args = {k: ocp.args.StandardRestore(v) for k, v in abstract.items()}
-  restored = manager.restore(step, args=ocp.args.Composite(**args))
+  with _quiet():
+    restored = manager.restore(step, args=ocp.args.Composite(**args))
   return {name: restored[name] for name in like}
 
 

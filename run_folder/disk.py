@@ -25,7 +25,7 @@ WRONG_SHAPE = (
   RecursionError,
   errors.ConfigError,
 )
-_NO_SPACE = "No space left on the disk: make some, and the same command goes on"
+_NO_SPACE = "No space left on the disk"
 
 
 class RunError(errors.UserError):
