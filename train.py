@@ -39,8 +39,6 @@ from training import state
 from training import trainer as trainer_lib
 
 PyTree = Any
-# The fact in config.json of how many calls train all runs once.
-NUM_CALLS = "num_calls"
 Hook = Callable[[int], Any]
 
 
@@ -108,11 +106,7 @@ def train_and_evaluate(
 
   with contextlib.ExitStack() as stack:
     places = placement.create(config, devices, streamed=setup.is_streamed)
-    facts = {
-      trained_on.DATA: found,
-      trained_on.GIVEN: is_given,
-      NUM_CALLS: len(places),
-    }
+    facts = trained_on.facts(found, is_given=is_given, num_calls=len(places))
     folder = stack.enter_context(
       contextlib.closing(files.RunFolder(workdir, config, num_devices, facts))
     )
@@ -141,7 +135,7 @@ def train_and_evaluate(
     snapshots.keep_up_to(folder.path, trainer.step)
     _introduce(setup, trainer, log)
     if trainer.step:
-      _warn_of_other_calls(before, len(places))
+      trained_on.warn_of_other_calls(before, facts)
     if trainer.step == 0 and config.snapshot_every_epochs:
       snapshots.save(folder.path, 0, trainer.weights())
 
@@ -243,21 +237,6 @@ def _introduce(
     params = None if log.is_sweep else trainer.state(0).params
     log.begin(counts, params)
   sys.stdout.flush()
-
-
-def _warn_of_other_calls(before: Record, num_calls: int) -> None:
-  """Says if a resumed sweep will not have the bits of one that went on.
-
-  That is so where other runs share a call, as on other numbers of devices.
-  """
-  was = before.get(NUM_CALLS, num_calls)
-  if was != num_calls:
-    print(
-      f"warning: the runs were trained in {was} calls, and are now in"
-      f" {num_calls}: the sweep ends with other last bits than one that was not"
-      " interrupted",
-      file=sys.stderr,
-    )
 
 
 def _stop(

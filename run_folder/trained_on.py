@@ -1,9 +1,10 @@
-"""Whether data are those that a run folder was trained on.
+"""What config.json states of training: on which data, and by how many calls.
 
-They are told apart by their fingerprints; `data/fingerprint.py` makes them.
+Data are told apart by their fingerprints; `data/fingerprint.py` makes them.
 """
 
 from collections.abc import Mapping
+import sys
 from typing import Any
 
 from run_folder import disk
@@ -13,21 +14,51 @@ from run_folder.disk import Record
 TOLERANCE = 1e-5
 # The fact of config.json that is the fingerprint.
 DATA = "data"
-# Whether they were given, and are not those that the config names.
 GIVEN = "data_given"
+NUM_CALLS = "num_calls"
 
 
-def check(workdir: Any, facts: Record, fingerprint: Record) -> None:
+def facts(fingerprint: Record, *, is_given: bool, num_calls: int) -> Record:
+  """Returns what config.json states beside config and identity.
+
+  Args:
+    fingerprint: of the data, as of `data.fingerprint.of`.
+    is_given: whether they were given, and are not those that the config names.
+    num_calls: how many calls train all runs once.
+  """
+  return {DATA: fingerprint, GIVEN: is_given, NUM_CALLS: num_calls}
+
+
+def warn_of_other_calls(before: Record, now: Record) -> None:
+  """Says if a resumed sweep will not have the bits of one that went on.
+
+  That is so where other runs share a call, as on other numbers of devices.
+
+  Args:
+    before: the facts when the folder was opened.
+    now: those of this process.
+  """
+  was = before.get(NUM_CALLS, now[NUM_CALLS])
+  if was != now[NUM_CALLS]:
+    print(
+      f"warning: the runs were trained in {was} calls, and are now in"
+      f" {now[NUM_CALLS]}: the sweep ends with other last bits than one that"
+      " was not interrupted",
+      file=sys.stderr,
+    )
+
+
+def check(workdir: Any, before: Record, fingerprint: Record) -> None:
   """Raises `RunError` if a folder was trained on other data.
 
   Args:
     workdir: the folder.
-    facts: of it; see `files.read_facts`. Those of version 0.1 do not state on
-      which data it was trained.
+    before: its facts; see `files.read_facts`. Those of version 0.1 do not state
+      on which data it was trained.
     fingerprint: of the data, as of `data.fingerprint.of`.
   """
   with disk.usable(f"workdir {workdir}"):
-    found = _difference(facts[DATA], fingerprint) if DATA in facts else None
+    found = _difference(before[DATA], fingerprint) if DATA in before else None
   if found:
     raise disk.RunError(
       f"workdir {workdir}: was trained on other data ({found}); give it the"

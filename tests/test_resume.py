@@ -23,6 +23,7 @@ from run_folder import checkpoints
 from run_folder import disk
 from run_folder import files
 from run_folder import sums
+from run_folder import trained_on
 from sam import masks
 from tests import entrance
 from tests import helpers
@@ -264,8 +265,8 @@ def test_a_sweep_in_other_calls_says_that_bits_differ(tmp_path, capfd):
   _stop(tmp_path, 2, **fields)
   path = tmp_path / files.CONFIG
   record = json.loads(path.read_text())
-  assert record[train.NUM_CALLS] == 2  # One for each of the two devices.
-  path.write_text(json.dumps(record | {train.NUM_CALLS: 1}))
+  assert record[trained_on.NUM_CALLS] == 2  # One for each of the two devices.
+  path.write_text(json.dumps(record | {trained_on.NUM_CALLS: 1}))
   capfd.readouterr()
   _train(tmp_path, **fields)
   (line,) = capfd.readouterr().err.splitlines()

@@ -16,8 +16,7 @@ from tests.campaign import made
 from tests.campaign import trials as trials_lib
 from tests.campaign.trials import Trial
 
-NUM_TRIALS = {"run": 25, "sweep": 10, "study": 15, "computed": 5}
-NUM_WITH_TENSORBOARD = 5
+NUM_TRIALS = {"run": 20, "sweep": 10, "study": 10, "computed": 5}
 NUM_REPORTS = 10
 KIB = 1024
 PLENTY = 64 * KIB * KIB
@@ -34,7 +33,6 @@ def trials(folder: pathlib.Path, chance: random.Random) -> Iterator[Trial]:
   try:
     for kind, number in NUM_TRIALS.items():
       yield from _tried(kind, number, folder, chance)
-    yield from _with_tensorboard(disk, chance)
     yield from _reports(folder, chance)
   finally:
     subprocess.run(["umount", str(disk)], check=True)
@@ -86,25 +84,6 @@ def _fault(outcome: trials_lib.Outcome) -> str:
   if not fault and outcome.code and "No space left" not in outcome.err:
     return f"another reason: {outcome.err}"
   return fault
-
-
-def _with_tensorboard(
-  disk: pathlib.Path, chance: random.Random
-) -> Iterator[Trial]:
-  """Tries the program as it is, with its events."""
-  args = ("main.py", *made.TRAIN["run"], f"--workdir={disk}/run")
-  for _ in range(NUM_WITH_TENSORBOARD):
-    size = chance.randrange(16 * KIB, 160 * KIB, KIB)
-    _resize(disk, size)
-    fault = _fault(trials_lib.end(trials_lib.start(*args)))
-    _resize(disk, PLENTY)
-    outcome = trials_lib.end(trials_lib.start(*args))
-    fault = fault or trials_lib.fault(outcome)
-    if not fault and outcome.code:
-      fault = f"not resumed: {outcome.err}"
-    shutil.rmtree(disk / "run")
-    what = f"run with events on {size // KIB} KiB"
-    yield Trial("no space left: with TensorBoard", what, fault)
 
 
 def _reports(folder: pathlib.Path, chance: random.Random) -> Iterator[Trial]:

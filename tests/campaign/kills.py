@@ -16,7 +16,7 @@ from tests.campaign import trials as trials_lib
 from tests.campaign.trials import Trial
 
 # Kills of each kind of folder.
-NUM_KILLS = {"long": 40, "long_sweep": 15, "study": 10, "computed": 5}
+NUM_KILLS = {"long": 30, "long_sweep": 15, "study": 10, "computed": 5}
 MAX_KILLS_IN_A_ROW = 3
 
 

@@ -1,7 +1,7 @@
 """Small folders of every kind, and the commands that read them back.
 
 Programs are copies of this process (`trials.fork`), in which two studies are
-made small, and no TensorBoard events are written.
+made small.
 """
 
 import dataclasses
@@ -17,7 +17,6 @@ from analysis import figures
 from analysis import restored
 from program import jax_setup
 from run_folder import files
-from run_folder import tensorboard
 from studies import benign_overfitting
 from studies import perturbation_size
 from studies.kit import grids
@@ -56,6 +55,8 @@ STUDIES = {
   "study": "studies/perturbation_size.py",
   "computed": "studies/benign_overfitting.py",
 }
+# What nothing reads back but people, and TensorBoard.
+UNREAD = (".png", ".pdf", ".log", ".csv", ".v2")
 KINDS = ("run", "pruned", "sweep", *STUDIES)
 
 
@@ -92,7 +93,6 @@ def _compute(cell: ComputedCell) -> list[dict[str, Any]]:
 
 def use_small_studies() -> None:
   """Changes two studies of this process and its copies, which compile once."""
-  tensorboard.create = lambda workdir: None
   set_up = jax_setup.set_up
 
   def set_up_with_cache(**options: bool) -> None:
