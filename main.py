@@ -98,6 +98,10 @@ def parse_flags(argv: list[str]) -> list[str]:
   logging.set_verbosity(logging.ERROR)
   try:
     argv = FLAGS.read_flags_from_files(argv, force_gnu=False)
+    argv = [
+      re.sub(r"(?<=^--config=)~.*|(?<=^-config=)~.*", _home, arg)
+      for arg in argv
+    ]
     flag_errors.check_fields(
       argv, fields.FIELDS, fields.unknown_field, example=EXAMPLE
     )
@@ -114,6 +118,10 @@ def parse_flags(argv: list[str]) -> list[str]:
     _print_help()
   _check_flags(rest)
   return rest
+
+
+def _home(path: re.Match[str]) -> str:
+  return cli.path(path.group())
 
 
 def _check_flags(rest: list[str]) -> None:
@@ -249,9 +257,11 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)  # Orbax logs every step it takes.
   try:
     run = train if FLAGS.mode == "train" else evaluate
-    exit_code = run(FLAGS.workdir)
+    exit_code = run(FLAGS.workdir and cli.path(FLAGS.workdir))
   except errors.UserError as e:
     fail(str(e))
+  except OSError as e:
+    fail(f"cannot go on ({e})")
   sys.exit(exit_code)
 
 

@@ -40,8 +40,12 @@ def warn(message: str) -> None:
 def parse_args() -> argparse.Namespace:
   """Returns folders, out, metric and choose_by."""
   parser = cli.Parser(__doc__)
-  parser.add_argument("folders", nargs="+", help="run folders, as in runs/*")
-  parser.add_argument("--out", help="folder for results.csv and the figure")
+  parser.add_argument(
+    "folders", nargs="+", type=cli.path, help="run folders, as in runs/*"
+  )
+  parser.add_argument(
+    "--out", type=cli.path, help="folder for results.csv and the figure"
+  )
   parser.add_argument(
     "--metric",
     help="default: the first that a run has of "

@@ -13,6 +13,7 @@ if __name__ == "__main__":
   signals.STOP.arm()  # Before imports that take seconds.
 
 import argparse
+from collections.abc import Sequence
 import math
 import pathlib
 import sys
@@ -28,6 +29,7 @@ from configs import errors
 from program import cli
 from program import jax_setup
 from program.cli import fail
+from run_folder import disk
 from run_folder import files
 from run_folder import tensorboard
 
@@ -47,7 +49,9 @@ PLACE = (
 
 def parse_args() -> argparse.Namespace:
   parser = cli.Parser(__doc__)
-  parser.add_argument("--workdir", required=True, help="the run folder")
+  parser.add_argument(
+    "--workdir", required=True, type=cli.path, help="the run folder"
+  )
   parser.add_argument(
     "--checkpoint", default="latest", help="latest, best or a step"
   )
@@ -103,7 +107,15 @@ def main() -> None:
     fail(f"--workdir={args.workdir!r}: cannot be used ({e})")
 
 
-def report(args: argparse.Namespace) -> None:
+def report(
+  args: argparse.Namespace, datasets: Sequence[Any] | None = None
+) -> None:
+  """Measures, draws and prints.
+
+  Args:
+    args: see `parse_args`.
+    datasets: see `restored.load`.
+  """
   config = files.load_config(args.workdir)
   jax_setup.set_up(float64=config.dtype == "float64")
   from analysis import restored
@@ -120,7 +132,9 @@ def report(args: argparse.Namespace) -> None:
       f"--measures={','.join(alone)}: excludes --batch_statistics, since it"
       " takes every example alone"
     )
-  runs = restored.load(args.workdir, args.checkpoint, args.data_dir)
+  runs = restored.load(
+    args.workdir, args.checkpoint, args.data_dir, datasets=datasets
+  )
   num_devices = files.num_devices(args.workdir)
   provenance = files.provenance()
   for run in _select(runs, args.runs):
@@ -153,10 +167,11 @@ def report(args: argparse.Namespace) -> None:
       names, disable=not sys.stderr.isatty(), leave=False, unit="measure"
     )
     found = files.finite(measures.measure(point, bar))
+    disk.refuse_links(run.folder, filter(None, [run.name]))
     folder = run.folder / run.name
     folder.mkdir(exist_ok=True)
     record = _add(folder, dict(zip(PLACE, place, strict=True)), found)
-    files.write_json(folder / FILE, record | provenance)
+    disk.write_json(folder / FILE, record | provenance)
     show(found, f"{folder}, step {run.step}, {args.split} split", point.rho)
     draw(record, folder)
     _write_scalars(found, run.step, folder)
@@ -181,7 +196,7 @@ def _add(
   before = {}
   if path.exists():
     try:
-      before = files.read_object(path)
+      before = disk.read_object(path)
     except ValueError as e:
       raise files.RunError(f"{path}: cannot be used ({e})") from e
   same = all(before.get(name) == value for name, value in place.items())

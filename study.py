@@ -142,7 +142,7 @@ def main(argv: list[str]) -> None:
   if shapes := choose(cells, "shape", FLAGS.shape):
     cells = [cell for cell in cells if cell.labels["shape"] in shapes]
   name = "-".join([pathlib.Path(FLAGS.study).stem, FLAGS.preset, *workloads])
-  workdir = pathlib.Path(FLAGS.workdir or f"runs/{name}")
+  workdir = pathlib.Path(cli.path(FLAGS.workdir or f"runs/{name}"))
   signals.STOP.usr1_ends = FLAGS.stop_on_usr1
   jax_setup.set_up(float64=False, spread_runs=True)
   try:

@@ -7,6 +7,7 @@ is in `run_folder/`. This file says when things happen.
 from collections.abc import Callable, Iterable, Sequence
 import contextlib
 import math
+import os
 import sys
 import time
 from typing import Any
@@ -18,6 +19,7 @@ import ml_collections
 from configs import base
 from configs import sweep
 import data
+from data import fingerprint
 from run_folder import checkpoints
 from run_folder import files
 from run_folder import log as log_lib
@@ -25,6 +27,7 @@ from run_folder import naming
 from run_folder import progress
 from run_folder import scoring
 from run_folder import snapshots
+from run_folder import trained_on
 from run_folder.files import Record
 from sharpness import measures
 from training import cadence as cadence_lib
@@ -75,7 +78,8 @@ def train_and_evaluate(
   Raises:
     ConfigError, DataError: before anything is written (DataError also while
       data is streamed).
-    RunError: the folder belongs to another run, or is in use.
+    RunError: the folder belongs to another run, or to other data, is in use,
+      or there is no space left.
     CheckpointError: `config.init_from` does not fit.
     Stopped: `should_stop` said so; the same call resumes.
   """
@@ -83,10 +87,16 @@ def train_and_evaluate(
   devices = jax.local_devices()
   num_devices = placement.devices_per_run(config, len(devices))
   result = files.read_result(workdir, config, num_devices)
-  if result is not None:
-    return result
+  before = files.read_facts(workdir)
+  is_given = datasets is not None
+  if result and not is_given and not before.get(trained_on.GIVEN):
+    return result  # What the config names takes time to load.
   if datasets is None:
     datasets = data.load_runs(sweep.runs(config), data_dir)
+  found = fingerprint.of(datasets)
+  trained_on.check(workdir, before, found)
+  if result:
+    return result
   setup = setup_lib.create(config, datasets)
   placement.check(config, len(devices))
   cadence = cadence_lib.create(setup)
@@ -95,8 +105,10 @@ def train_and_evaluate(
     weights = _initial_weights(setup, config.init_from)
 
   with contextlib.ExitStack() as stack:
+    places = placement.create(config, devices, streamed=setup.is_streamed)
+    facts = trained_on.facts(found, is_given=is_given, num_calls=len(places))
     folder = stack.enter_context(
-      contextlib.closing(files.RunFolder(workdir, config, num_devices))
+      contextlib.closing(files.RunFolder(workdir, config, num_devices, facts))
     )
     saved = stack.enter_context(
       contextlib.closing(checkpoints.Checkpoints(folder.path))
@@ -122,6 +134,8 @@ def train_and_evaluate(
     trainer.given_up.update(log.diverged)
     snapshots.keep_up_to(folder.path, trainer.step)
     _introduce(setup, trainer, log)
+    if trainer.step:
+      trained_on.warn_of_other_calls(before, facts)
     if trainer.step == 0 and config.snapshot_every_epochs:
       snapshots.save(folder.path, 0, trainer.weights())
 
@@ -190,7 +204,8 @@ def _initial_weights(setup: setup_lib.Setup, workdir: str) -> dict[str, PyTree]:
   )[0]
   like = {"weights": state.abstract_weights(setup, place.replicated)}
   try:
-    return checkpoints.restore(workdir, "latest", like)[1]["weights"]
+    folder = os.path.expanduser(workdir)
+    return checkpoints.restore(folder, "latest", like)[1]["weights"]
   except checkpoints.CheckpointError as e:
     raise checkpoints.CheckpointError(f"config.init_from={e}") from e
 
@@ -336,7 +351,11 @@ def _measure(
 
 
 def evaluate(
-  workdir: str, which: str = "latest", data_dir: str | None = None
+  workdir: str,
+  which: str = "latest",
+  data_dir: str | None = None,
+  *,
+  datasets: Sequence[data.Dataset] | None = None,
 ) -> list[Record]:
   """Returns the metrics of every run in a checkpoint of a run folder.
 
@@ -344,13 +363,19 @@ def evaluate(
     workdir: the run folder.
     which: 'latest', 'best' (not of a sweep) or a step.
     data_dir: see `data.load`.
+    datasets: as in `train_and_evaluate`.
 
   Raises:
-    RunError, CheckpointError: there is no such run or checkpoint.
+    RunError, CheckpointError: there is no such run or checkpoint, or it was
+      trained on other data.
     DataError: the data is missing.
   """
   config = files.load_config(workdir)
-  setup = setup_lib.create(config, data.load_runs(sweep.runs(config), data_dir))
+  if datasets is None:
+    datasets = data.load_runs(sweep.runs(config), data_dir)
+  facts = files.read_facts(workdir)
+  trained_on.check(workdir, facts, fingerprint.of(datasets))
+  setup = setup_lib.create(config, datasets)
   places = placement.create(
     config, jax.local_devices(), streamed=setup.is_streamed
   )

@@ -21,6 +21,7 @@ from matplotlib.backends import backend_agg
 import numpy as np
 
 from analysis import captions
+from run_folder import disk
 
 BASE = "#222222"
 SAM = "#D55E00"
@@ -220,8 +221,8 @@ def save(
 ) -> None:
   """Writes NAME.png, at most 1,000 pixels wide, and NAME.pdf."""
   dpi = min(160, _WIDTH / figure.get_figwidth())
-  figure.savefig(pathlib.Path(folder, f"{name}.png"), dpi=dpi)
-  # Without a date, the same figure is the same file.
-  figure.savefig(
-    pathlib.Path(folder, f"{name}.pdf"), metadata={"CreationDate": None}
-  )
+  with disk.replacing(pathlib.Path(folder, f"{name}.png")) as file:
+    figure.savefig(file, format="png", dpi=dpi)
+  with disk.replacing(pathlib.Path(folder, f"{name}.pdf")) as file:
+    # Without a date, the same figure is the same file.
+    figure.savefig(file, format="pdf", metadata={"CreationDate": None})

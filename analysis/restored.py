@@ -1,5 +1,6 @@
 """Runs as they are read back from a folder, to be measured."""
 
+from collections.abc import Sequence
 import dataclasses
 import pathlib
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 
 from configs import sweep
 import data
+from data import fingerprint
 from run_folder import checkpoints
 from run_folder import files
 from run_folder import naming
 from run_folder import snapshots
+from run_folder import trained_on
 from sharpness import objective as objective_lib
 from training import objectives as objectives_lib
 from training import placement
@@ -109,6 +112,8 @@ def load(
   workdir: str | pathlib.Path,
   which: str = "latest",
   data_dir: str | None = None,
+  *,
+  datasets: Sequence[data.Dataset] | None = None,
 ) -> list[Run]:
   """Returns every run of a folder at a checkpoint.
 
@@ -116,13 +121,19 @@ def load(
     workdir: the run folder.
     which: 'latest', 'best' (not of a sweep) or a step.
     data_dir: see `data.load`.
+    datasets: that of each run, if the folder was not trained on what its
+      config names.
 
   Raises:
-    RunError, CheckpointError: there is no such run or checkpoint.
+    RunError, CheckpointError: there is no such run or checkpoint, or it was
+      trained on other data.
     DataError: the data is missing.
   """
   config = files.load_config(str(workdir))
-  datasets = data.load_runs(sweep.runs(config), data_dir)
+  if datasets is None:
+    datasets = data.load_runs(sweep.runs(config), data_dir)
+  facts = files.read_facts(workdir)
+  trained_on.check(workdir, facts, fingerprint.of(datasets))
   setup = setup_lib.create(config, datasets)
   place = placement.Placement((0,), tuple(jax.local_devices()[:1]))
   one_run = {"weights": state_lib.abstract_weights(setup, place.replicated)}

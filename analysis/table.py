@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 import os
+import pathlib
 from typing import Any
 
 import pandas as pd
 
 from configs import fields
 from configs import reading
+from run_folder import disk
 from run_folder import files
 
 # A row describes one run, so what lists the runs of a sweep is no column.
@@ -82,7 +84,7 @@ def _numbers(prefix: str, record: Mapping[str, Any]) -> dict[str, float]:
 
 def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
   """Writes the runs, one line each; `read_csv` returns the same frame."""
-  frame.to_csv(path, index=False)
+  disk.write(pathlib.Path(path), frame.to_csv(index=False))
 
 
 def read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:

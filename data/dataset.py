@@ -57,6 +57,7 @@ class StreamSplit:
       drops its last partial batch.
     eval_batches: batch_size -> every example once, in a fixed order; the last
       batch may be smaller.
+    version: of the files that are read.
 
   Both also take `label_offsets`: what is added to the label of each example,
   in that fixed order, modulo the number of classes.
@@ -65,6 +66,7 @@ class StreamSplit:
   num_examples: int
   train_batches: Callable[..., Iterator[Batch]]
   eval_batches: Callable[..., Iterator[Batch]]
+  version: str = ""
 
 
 Split = ArraySplit | StreamSplit
@@ -169,10 +171,12 @@ def with_noisy_labels(
   noisy: Split
   if isinstance(train, StreamSplit):
     offsets = offsets_of(train.num_examples, classes)
-    noisy = StreamSplit(
-      train.num_examples,
-      functools.partial(train.train_batches, label_offsets=offsets),
-      functools.partial(train.eval_batches, label_offsets=offsets),
+    noisy = dataclasses.replace(
+      train,
+      train_batches=functools.partial(
+        train.train_batches, label_offsets=offsets
+      ),
+      eval_batches=functools.partial(train.eval_batches, label_offsets=offsets),
     )
   else:
     is_label = train.targets != NO_LABEL

@@ -40,7 +40,10 @@ def load(
       builder, tfds_name, augment=config.augment, cache=config.cache
     )
     splits[name] = dataset.StreamSplit(
-      stream.num_examples, stream.train_batches, stream.eval_batches
+      stream.num_examples,
+      stream.train_batches,
+      stream.eval_batches,
+      version=str(builder.info.version),
     )
   num_classes = builder.info.features["label"].num_classes
   return dataset.Dataset(

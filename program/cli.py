@@ -1,6 +1,7 @@
 """Command lines: a wrong one ends the program with one line."""
 
 import argparse
+import os
 import pathlib
 import sys
 from typing import NoReturn
@@ -45,6 +46,19 @@ def check_folder(flag: str, value: str | None) -> None:
         fail(f"--{flag}={value!r}: must be a folder, but {place} is none")
     except OSError as e:  # A name that is too long.
       fail(f"--{flag}={value!r}: must be a folder ({e.strerror})")
+
+
+def path(value: str) -> str:
+  """Returns the path of a flag, with the home folder in the place of `~`.
+
+  A shell replaces it in `~/runs`, but not in `--workdir=~/runs`.
+  """
+  expanded = os.path.expanduser(value)
+  if expanded.startswith("~"):
+    fail(
+      f"{value!r}: there is no such user; a folder of that name is ./{value}"
+    )
+  return expanded
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,9 +7,10 @@ file SHA256SUMS comes last and lists the others: Orbax returns wrong numbers
 for most changed bytes without a word. `sha256sum -c SHA256SUMS` checks it too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import concurrent.futures
-import hashlib
+import contextlib
+import logging
 import math
 import os
 import pathlib
@@ -21,13 +22,16 @@ import jax
 import orbax.checkpoint as ocp
 
 from configs import errors
+from run_folder import disk
 from run_folder import naming
+from run_folder import sums
 
 PyTree = Any
 Items = dict[str, PyTree]
 ITEM_NAMES = ("weights", "training", "mask")
-SUMS = "SHA256SUMS"
 _DAMAGED = ".damaged"
+# How often a checkpoint is looked for that another process has just replaced.
+_ATTEMPTS = 10
 
 
 class CheckpointError(errors.UserError):
@@ -51,17 +55,18 @@ class Checkpoints:
     """
     self._directory = _directory(workdir)
     try:
+      disk.refuse_links(self._directory.parent, [self._directory.name])
       self._directory.mkdir(parents=True, exist_ok=True)
       for step in _steps(self._directory):
         path = self._directory / str(step)
-        if not (path / SUMS).exists():
+        if not (path / sums.SUMS).exists():
           shutil.rmtree(path)
-        elif damage := _damage(path):
+        elif damage := sums.damage(path):
           _set_aside(path, damage)
       self._manager = _manager(self._directory, cleanup_tmp_directories=True)
     except OSError as e:
       raise CheckpointError(
-        f"{self._directory}: cannot be used ({_first_line(e)})"
+        f"{self._directory}: cannot be used ({disk.reason(e)})"
       ) from e
     self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
     self._saving: concurrent.futures.Future[None] | None = None
@@ -93,8 +98,9 @@ class Checkpoints:
 
   def _write(self, step: int, items: Items, facts: dict[str, Any]) -> None:
     args = {k: ocp.args.StandardSave(v) for k, v in items.items()}
-    self._manager.save(step, args=ocp.args.Composite(**args), metrics=facts)
-    _write_sums(self._directory / str(step))
+    with _quiet():
+      self._manager.save(step, args=ocp.args.Composite(**args), metrics=facts)
+    sums.write(self._directory / str(step))
 
   def restore_newest(
     self, like: Items, num_lines: Callable[[int], int] = lambda step: 0
@@ -133,15 +139,15 @@ class Checkpoints:
     except Exception as e:  # Orbax raises many kinds for wrong shapes.
       raise CheckpointError(
         f"{self._directory}: checkpoint {step} does not fit this program"
-        f" ({_first_line(e)})"
+        f" ({disk.reason(e)})"
       ) from e
 
   def _misfit(self, step: int, num_lines: int) -> str | None:
     """Returns why a whole checkpoint cannot be resumed, or None."""
-    saved = _saved_step(self._manager, step)
-    if saved != step:
-      return f"it is that of step {saved}"
-    wanted = self._manager.metrics(step).get("num_lines")
+    facts = _facts(self._manager, step)
+    if facts["step"] != step:
+      return f"it is that of step {facts['step']}"
+    wanted = facts["num_lines"]
     if wanted is not None and wanted != num_lines:
       return f"metrics.jsonl has {num_lines} of the {wanted} lines up to it"
     return None
@@ -159,7 +165,7 @@ class Checkpoints:
       saving.result()
     except Exception as e:  # Orbax raises many kinds, for a full disk too.
       raise CheckpointError(
-        f"{self._directory}: cannot save ({_first_line(e)})"
+        f"{self._directory}: cannot save ({disk.reason(e)})"
       ) from e
 
   def close(self) -> None:
@@ -174,7 +180,7 @@ class Checkpoints:
 def has_whole(workdir: str | pathlib.Path) -> bool:
   """Whether a run folder has a checkpoint that is not damaged."""
   directory = _directory(workdir)
-  return any(not _damage(directory / str(s)) for s in _steps(directory))
+  return any(not sums.damage(directory / str(s)) for s in _steps(directory))
 
 
 def restore(
@@ -192,8 +198,34 @@ def restore(
       not fit.
   """
   directory = _directory(workdir)
+  for _ in range(_ATTEMPTS):
+    steps = _finished_steps(directory)
+    try:
+      return _read(workdir, steps, which, like)
+    except Exception as e:  # Orbax raises many kinds for files that are gone.
+      error = e
+      # A run that goes on replaces its checkpoints, perhaps just now.
+      if _finished_steps(directory) == steps:
+        break
+  if isinstance(error, errors.UserError):
+    raise error
+  raise CheckpointError(
+    f"{directory}: cannot be read ({disk.reason(error)})"
+  ) from error
+
+
+def _finished_steps(directory: pathlib.Path) -> list[int]:
+  """Returns the steps that were saved to the end."""
   # One without sums is being saved, perhaps.
-  steps = [s for s in _steps(directory) if (directory / str(s) / SUMS).exists()]
+  return [
+    s for s in _steps(directory) if (directory / str(s) / sums.SUMS).exists()
+  ]
+
+
+def _read(
+  workdir: str | pathlib.Path, steps: list[int], which: str, like: Items
+) -> tuple[int, Items]:
+  directory = _directory(workdir)
   if not steps:
     raise CheckpointError(f"{workdir}: must be a run folder with a checkpoint")
   with _manager(
@@ -201,7 +233,7 @@ def restore(
   ) as manager:
     step = _find(manager, steps, which)
     _check_whole(directory, step)
-    if (saved := _saved_step(manager, step)) != step:
+    if (saved := _facts(manager, step)["step"]) != step:
       raise CheckpointError(
         f"{directory}: checkpoint {step} is that of step {saved}"
       )
@@ -216,10 +248,7 @@ def restore(
 
 
 def _misfit(path: pathlib.Path, tree: PyTree) -> str | None:
-  """Returns how the saved tree differs from this one in shape, or None.
-
-  Orbax, when it finds out, leaves tracebacks of its threads on stderr.
-  """
+  """Returns how the saved tree differs from this one in shape, or None."""
   with ocp.StandardCheckpointer() as checkpointer:
     saved = _shapes(checkpointer.metadata(path).item_metadata.tree)
   wanted = _shapes(tree)
@@ -243,7 +272,7 @@ def _find(manager: ocp.CheckpointManager, steps: list[int], which: str) -> int:
   if which == "best":
     for step in steps:
       _check_whole(pathlib.Path(manager.directory), step)
-    scores = {s: _score(manager.metrics(s)) for s in steps}
+    scores = {s: _score(_facts(manager, s)) for s in steps}
     step = max(reversed(steps), key=lambda s: scores[s])
     found = scores[step] > -math.inf
   else:
@@ -262,12 +291,28 @@ def _score(metrics: dict[str, float | None]) -> float:
   return -math.inf if score is None else score
 
 
-def _saved_step(manager: ocp.CheckpointManager, step: int) -> int:
-  """Returns the step at which a checkpoint was saved, whatever its name is.
+def _facts(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+  """Returns what `Checkpoints.save` noted of a checkpoint.
 
-  Those of version 0.1 do not state it.
+  Its step is that at which it was saved, whatever its name is. Those of version
+  0.1 do not state it.
+
+  Raises:
+    CheckpointError: the file holds something else.
   """
-  return manager.metrics(step).get("step", step)
+  found = manager.metrics(step)
+  kinds: dict[str, Any] = {"score": (int, float), "step": int, "num_lines": int}
+  if isinstance(found, dict) and "score" in found:
+    facts = {"step": step, "num_lines": None} | found
+    if all(
+      facts[name] is None or isinstance(facts[name], kind)
+      for name, kind in kinds.items()
+    ):
+      return facts
+  raise CheckpointError(
+    f"{manager.directory}: checkpoint {step} is damaged (metrics holds"
+    f" {found!r:.60})"
+  )
 
 
 def _manager(directory: pathlib.Path, **options: bool) -> ocp.CheckpointManager:
@@ -292,6 +337,21 @@ def _manager(directory: pathlib.Path, **options: bool) -> ocp.CheckpointManager:
   )
 
 
+def _is_not_orbax(record: logging.LogRecord) -> bool:
+  return f"{os.sep}orbax{os.sep}" not in record.pathname
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Hides the tracebacks of Orbax's threads: it raises what they log."""
+  logger = logging.getLogger("absl")
+  logger.addFilter(_is_not_orbax)
+  try:
+    yield
+  finally:
+    logger.removeFilter(_is_not_orbax)
+
+
 def _directory(workdir: str | pathlib.Path) -> pathlib.Path:
   return pathlib.Path(workdir).absolute() / "checkpoints"
 
@@ -310,48 +370,13 @@ def _steps(directory: pathlib.Path) -> list[int]:
 def _restore(manager: ocp.CheckpointManager, step: int, like: Items) -> Items:
   abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
   args = {k: ocp.args.StandardRestore(v) for k, v in abstract.items()}
-  restored = manager.restore(step, args=ocp.args.Composite(**args))
+  with _quiet():
+    restored = manager.restore(step, args=ocp.args.Composite(**args))
   return {name: restored[name] for name in like}
 
 
-def _sums(path: pathlib.Path) -> dict[str, str]:
-  """Returns the SHA-256 digest of every file of a checkpoint, by its name."""
-  sums = {}
-  for file in sorted(path.rglob("*")):
-    if file.is_file() and file.name != SUMS:
-      with open(file, "rb") as f:
-        digest = hashlib.file_digest(f, "sha256").hexdigest()
-      sums[str(file.relative_to(path))] = digest
-  return sums
-
-
-def _write_sums(path: pathlib.Path) -> None:
-  sums = _sums(path)
-  temporary = path / f"{SUMS}.tmp"
-  temporary.write_text("".join(f"{d}  {name}\n" for name, d in sums.items()))
-  os.replace(temporary, path / SUMS)
-
-
-def _damage(path: pathlib.Path) -> str | None:
-  """Returns what is wrong with the files of a checkpoint, or None."""
-  try:
-    lines = (path / SUMS).read_text().splitlines()
-    noted = {name: digest for digest, name in (x.split("  ", 1) for x in lines)}
-    found = _sums(path)
-  except FileNotFoundError:
-    return f"{SUMS} is missing"
-  except (OSError, ValueError) as e:
-    return _first_line(e)
-  for name in sorted(noted.keys() | found.keys()):
-    if name not in found:
-      return f"{name} is missing"
-    if noted.get(name) != found[name]:
-      return f"{name} has changed"
-  return None
-
-
 def _check_whole(directory: pathlib.Path, step: int) -> None:
-  damage = _damage(directory / str(step))
+  damage = sums.damage(directory / str(step))
   if damage:
     raise CheckpointError(
       f"{directory}: checkpoint {step} is damaged ({damage})"
@@ -371,7 +396,3 @@ def _set_aside(path: pathlib.Path, damage: str) -> None:
     f" {aside.name}",
     file=sys.stderr,
   )
-
-
-def _first_line(error: Exception) -> str:
-  return f"{type(error).__name__}: {error}".splitlines()[0][:200]

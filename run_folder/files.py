@@ -4,8 +4,9 @@ config.json: the resolved config. metrics.jsonl: one line per logged step.
 result.json: the outcome, written once at the end.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 import contextlib
+from contextlib import AbstractContextManager
 import fcntl
 import importlib.metadata
 import json
@@ -18,16 +19,20 @@ from typing import IO, Any
 import ml_collections
 
 from configs import base
-from configs import errors
 from configs import fields
 from configs import reading
 from configs import sweep
+from run_folder import disk
+from run_folder import naming
+from run_folder.disk import Record as Record
+from run_folder.disk import RunError as RunError
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
+# The folders that are written to beside those of the runs of a sweep.
+FOLDERS = ("checkpoints", "snapshots", "plugins")
 
-Record = dict[str, Any]
 # What result.json says of every run, beside its metrics, and of which kind.
 FACTS: dict[str, type | tuple[type, ...]] = {
   "status": str,
@@ -39,21 +44,6 @@ FACTS: dict[str, type | tuple[type, ...]] = {
 }
 STATUSES = ("finished", "diverged")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
-# What reading a file of another shape raises.
-_WRONG_SHAPE = (
-  OSError,
-  ValueError,
-  KeyError,
-  TypeError,
-  AttributeError,
-  errors.ConfigError,
-)
-
-
-class RunError(errors.UserError):
-  """A run folder that cannot be used."""
 
 
 def identity(config: ml_collections.ConfigDict) -> Record:
@@ -90,12 +80,12 @@ def load_config(workdir: str) -> ml_collections.ConfigDict:
     config = _read_config(pathlib.Path(workdir))
     base.check(config)
     return config
-  except _WRONG_SHAPE as e:
+  except disk.WRONG_SHAPE as e:
     raise RunError(f"{workdir}: not a run folder ({CONFIG}: {e})") from e
 
 
 def _read_config(path: pathlib.Path) -> ml_collections.ConfigDict:
-  values = read_object(path / CONFIG)["config"]
+  values = disk.read_object(path / CONFIG)["config"]
   config = base.get_config()
   for name in values.keys() - config.keys():
     raise RunError(
@@ -132,35 +122,15 @@ def finite(value: Any) -> Any:
 
 def num_devices(workdir: str | pathlib.Path) -> int:
   """Returns over how many devices a batch of a run folder is spread."""
-  with _usable(str(workdir)):
+  with _usable(workdir):
     return _num_devices(pathlib.Path(workdir))
 
 
 def _num_devices(path: pathlib.Path) -> int:
-  number = read_object(path / CONFIG)["identity"]["num_devices"]
+  number = disk.read_object(path / CONFIG)["identity"]["num_devices"]
   if type(number) is not int:
     raise TypeError(f"{CONFIG}: num_devices={number!r}: must be an integer")
   return number
-
-
-def read_object(path: pathlib.Path) -> Record:
-  """Returns a JSON object that a file holds.
-
-  Raises:
-    OSError: it cannot be read.
-    ValueError: it holds something else.
-  """
-  found = json.loads(path.read_bytes())
-  if not isinstance(found, dict):
-    raise ValueError(f"{path.name} holds no JSON object, but {found!r:.60}")
-  return found
-
-
-def write_json(path: pathlib.Path, record: Mapping[str, Any]) -> None:
-  """Writes a file that is either whole or not there."""
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text(json.dumps(record, indent=2) + "\n")
-  os.replace(temporary, path)
 
 
 class RunFolder:
@@ -175,6 +145,7 @@ class RunFolder:
     workdir: str,
     config: ml_collections.ConfigDict,
     num_devices: int,
+    facts: Record | None = None,
   ):
     """Opens the folder and writes config.json, or checks that it fits.
 
@@ -183,20 +154,25 @@ class RunFolder:
       config: the resolved config.
       num_devices: belongs to the identity of a run, since BatchNorm and SAM's
         perturbation are per device.
+      facts: what else config.json states; see `read_facts`.
 
     Raises:
       RunError: the folder belongs to another run, is in use, or cannot be
         written.
     """
     self.path = pathlib.Path(workdir)
+    facts = facts or {}
+    self._names = naming.run_names(config)
     with contextlib.ExitStack() as on_error, _usable(workdir):
       self.path.mkdir(parents=True, exist_ok=True)
+      disk.refuse_links(self.path, (*FOLDERS, *filter(None, self._names)))
       self._lock = on_error.enter_context(_lock(self.path))
       mine = _check_identity(self.path, config, num_devices)
-      write_json(
-        self.path / CONFIG, {"config": to_json(config), "identity": mine}
+      disk.write_json(
+        self.path / CONFIG,
+        {"config": to_json(config), "identity": mine} | facts,
       )
-      self._metrics = open(self.path / METRICS, "a")
+      self._metrics = disk.Lines(self.path / METRICS)
       self.num_lines = 0
       on_error.pop_all()
 
@@ -205,7 +181,8 @@ class RunFolder:
     return [
       line
       for line in read_lines(self.path)
-      if last_step is None or line["step"] <= last_step
+      if line.get("run", "") in self._names
+      and (last_step is None or line["step"] <= last_step)
     ]
 
   def keep_lines_up_to(self, step: int) -> None:
@@ -214,24 +191,30 @@ class RunFolder:
     self.num_lines = len(kept)
     self._metrics.close()
     path = self.path / METRICS
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    os.replace(temporary, path)
-    self._metrics = open(path, "a")
+    with _usable(self.path):
+      disk.write(path, "".join(json.dumps(line) + "\n" for line in kept))
+      self._metrics = disk.Lines(path)
 
   def append(self, line: Record) -> None:
-    """Adds a line to metrics.jsonl; it is on its way to disk on return."""
-    self._metrics.write(json.dumps(line) + "\n")
-    self._metrics.flush()
+    """Adds a line to metrics.jsonl; it is on its way to disk on return.
+
+    Raises:
+      RunError: there is no space left, or the like; half a line at the end is
+        dropped when the run is resumed.
+    """
+    with _usable(self.path):
+      self._metrics.add(line)
     self.num_lines += 1
 
   def sync(self) -> None:
     """Waits until the lines are on disk, so that no checkpoint is ahead."""
-    os.fsync(self._metrics.fileno())
+    with _usable(self.path):
+      self._metrics.sync()
 
   def finish(self, record: Record) -> None:
     """Writes result.json."""
-    write_json(self.path / RESULT, record)
+    with _usable(self.path):
+      disk.write_json(self.path / RESULT, record)
 
   def close(self) -> None:
     self._metrics.close()
@@ -239,7 +222,7 @@ class RunFolder:
 
 
 def _lock(path: pathlib.Path) -> IO[str]:
-  lock = open(path / ".lock", "a")
+  lock = os.fdopen(disk.open_end(path / ".lock"), "a")
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError as e:
@@ -248,14 +231,8 @@ def _lock(path: pathlib.Path) -> IO[str]:
   return lock
 
 
-@contextlib.contextmanager
-def _usable(workdir: str) -> Iterator[None]:
-  try:
-    yield
-  except _WRONG_SHAPE as e:
-    raise RunError(
-      f"workdir {workdir}: cannot be used ({type(e).__name__}: {e})"
-    ) from e
+def _usable(workdir: str | os.PathLike[str]) -> AbstractContextManager[None]:
+  return disk.usable(f"workdir {workdir}")
 
 
 def _check_identity(
@@ -268,6 +245,14 @@ def _check_identity(
     theirs = identity(_read_config(path))
     check_same(path, theirs | {"num_devices": _num_devices(path)}, mine)
   return mine
+
+
+def read_facts(workdir: str | os.PathLike[str]) -> Record:
+  """Returns what config.json states beside config and identity."""
+  path = pathlib.Path(workdir, CONFIG)
+  with _usable(workdir):
+    found = disk.read_object(path) if path.exists() else {}
+  return {k: v for k, v in found.items() if k not in ("config", "identity")}
 
 
 def read_result(
@@ -288,7 +273,7 @@ def read_result(
 
 def _checked_result(path: pathlib.Path, num_runs: int) -> Record:
   """Returns what result.json says, of so many runs."""
-  result = read_object(path / RESULT)
+  result = disk.read_object(path / RESULT)
   runs = result.get("runs", [{}])
   if len(runs) != num_runs:
     raise ValueError(f"{RESULT} has {len(runs)} of {num_runs} runs")
@@ -319,7 +304,7 @@ def read_runs(workdir: str | pathlib.Path) -> list[Record]:
   config = load_config(str(workdir))
   path = pathlib.Path(workdir)
   configs = [to_json(run) for run in sweep.runs(config)]
-  with _usable(str(workdir)):
+  with _usable(workdir):
     if not (path / RESULT).exists():
       raise RunError(f"{workdir}: its run is not over (no {RESULT})")
     shared = _checked_result(path, len(configs))
@@ -364,21 +349,29 @@ def read_lines(path: str | pathlib.Path, name: str = METRICS) -> list[Record]:
       line = json.loads(text)
     except ValueError:
       continue
-    if isinstance(line, dict) and (name != METRICS or _is_count(line, "step")):
+    if isinstance(line, dict) and (name != METRICS or _is_logged(line)):
       lines.append(line)
   return lines
 
 
-def open_lines(path: pathlib.Path) -> IO[str]:
-  """Opens a file of lines to add some; half a line at its end is cut off."""
-  if path.exists():
-    content = path.read_bytes()
-    os.truncate(path, content.rfind(b"\n") + 1)
-  return open(path, "a")
+def _is_logged(line: Record) -> bool:
+  """Whether a line is one that a run wrote: numbers, of a step."""
+  line = dict(line)
+  return (
+    type(line.pop("step", None)) is int
+    and isinstance(line.pop("run", ""), str)
+    and ("diverged" not in line or _is_place(line.pop("diverged")))
+    and all(type(value) in (int, float) for value in line.values())
+  )
 
 
-def _is_count(line: Record, name: str) -> bool:
-  return type(line.get(name)) is int
+def _is_place(diverged: Any) -> bool:
+  """Whether it says what was not finite, and at which step."""
+  return (
+    isinstance(diverged, dict)
+    and isinstance(diverged.get("metric"), str)
+    and type(diverged.get("step")) is int
+  )
 
 
 def provenance() -> Record:

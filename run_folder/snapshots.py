@@ -4,14 +4,16 @@ An array for each leaf of 'params' and 'model_state', named by its path; those
 of a sweep have a leading axis of runs. NumPy alone reads them.
 """
 
-import os
 import pathlib
 from typing import Any
+import zipfile
+import zlib
 
 import flax
 import numpy as np
 
 from run_folder import checkpoints
+from run_folder import disk
 from run_folder import naming
 
 PyTree = Any
@@ -25,14 +27,14 @@ def save(workdir: str | pathlib.Path, step: int, weights: PyTree) -> None:
     CheckpointError: it cannot be written.
   """
   flat: dict[str, Any] = flax.traverse_util.flatten_dict(weights, sep="/")
-  temporary = _path(workdir, step).with_name(f".{step}.npz")
+  path = _path(workdir, step)
   try:
-    temporary.parent.mkdir(exist_ok=True)
-    np.savez(temporary, **flat)
-    os.replace(temporary, _path(workdir, step))
+    path.parent.mkdir(exist_ok=True)
+    with disk.replacing(path) as file:
+      np.savez(file, **flat)
   except OSError as e:
     raise checkpoints.CheckpointError(
-      f"{temporary.parent}: cannot save ({e})"
+      f"{path.parent}: cannot save ({disk.reason(e)})"
     ) from e
 
 
@@ -50,10 +52,20 @@ def keep_up_to(workdir: str | pathlib.Path, step: int) -> None:
 
 
 def load(workdir: str | pathlib.Path, step: int) -> PyTree:
-  """Returns 'params' and 'model_state' after so many steps."""
-  with np.load(_path(workdir, step)) as file:
-    flat = {tuple(name.split("/")): file[name] for name in file.files}
-  return {"model_state": {}} | flax.traverse_util.unflatten_dict(flat)
+  """Returns 'params' and 'model_state' after so many steps.
+
+  Raises:
+    RunError: the file cannot be read, or is damaged.
+  """
+  path = _path(workdir, step)
+  with disk.usable(path):
+    try:
+      with np.load(path) as file:
+        flat = {tuple(name.split("/")): file[name] for name in file.files}
+      weights = flax.traverse_util.unflatten_dict(flat)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as e:
+      raise ValueError(str(e)) from e
+    return {"model_state": {}} | weights
 
 
 def _path(workdir: str | pathlib.Path, step: int) -> pathlib.Path:

@@ -5,6 +5,7 @@ takes seconds and 700 MB, would write the same.
 """
 
 from collections.abc import Callable, Sequence
+import contextlib
 import itertools
 import os
 import socket
@@ -115,7 +116,9 @@ class EventsWriter:
     """Closes the files of this writer and of those of its runs."""
     for writer in [self, *self._of_runs]:
       if writer._file is not None:
-        writer._file.close()
+        # What is left where there is no space: it was said.
+        with contextlib.suppress(OSError):
+          writer._file.close()
 
 
 def _import_hooks() -> Any:

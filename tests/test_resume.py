@@ -1,6 +1,7 @@
 """A run that was interrupted ends as one that was not, bit for bit."""
 
 from collections.abc import Callable
+import errno
 import itertools
 import json
 import os
@@ -17,8 +18,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from configs import errors
 from run_folder import checkpoints
+from run_folder import disk
 from run_folder import files
+from run_folder import sums
+from run_folder import trained_on
 from sam import masks
 from tests import entrance
 from tests import helpers
@@ -216,6 +221,56 @@ def test_lines_that_all_checkpoints_need_are_missed(tmp_path):
   with pytest.raises(checkpoints.CheckpointError, match=message):
     _train(tmp_path)
   assert _snapshot(tmp_path / "checkpoints") == before
+
+
+def _no_space_for(name):
+  """Returns a patch of `disk.replacing` that has no space for some files."""
+  whole = disk.replacing
+
+  def replacing(path):
+    if path.name == name:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return whole(path)
+
+  return replacing
+
+
+@pytest.mark.parametrize("full", ["line", "checkpoint", "result"])
+def test_goes_on_once_there_is_space(reference, tmp_path, monkeypatch, full):
+  """Each time, the folder is as whole as if the process had been killed."""
+  with monkeypatch.context() as patch:
+    if full == "line":
+      write = disk.Lines.add
+      counter = itertools.count()
+
+      def add(self, line):
+        if next(counter) < 5:
+          return write(self, line)
+        os.write(self._file.fileno(), b'{"step": 20, "lo')
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+      patch.setattr(disk.Lines, "add", add)
+    else:
+      name = sums.SUMS if full == "checkpoint" else files.RESULT
+      patch.setattr(disk, "replacing", _no_space_for(name))
+    with pytest.raises(errors.UserError, match="No space left on the disk"):
+      _train(tmp_path)
+  _train(tmp_path)
+  _assert_same_run(tmp_path, reference)
+
+
+def test_a_sweep_in_other_calls_says_that_bits_differ(tmp_path, capfd):
+  """As on another number of devices, which share the runs."""
+  fields = {"sweep": {"seed": (0, 1)}, "num_epochs": 1}
+  _stop(tmp_path, 2, **fields)
+  path = tmp_path / files.CONFIG
+  record = json.loads(path.read_text())
+  assert record[trained_on.NUM_CALLS] == 2  # One for each of the two devices.
+  path.write_text(json.dumps(record | {trained_on.NUM_CALLS: 1}))
+  capfd.readouterr()
+  _train(tmp_path, **fields)
+  (line,) = capfd.readouterr().err.splitlines()
+  assert line.startswith("warning: the runs were trained in 1 calls, and are")
 
 
 def test_restored_state_does_not_compile_again(tmp_path, caplog):

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis import figures
 from analysis import table as table_lib
 from analysis import verdicts
-from run_folder import files
+from run_folder import disk
 from studies.kit.findings import Finding
 from studies.kit.study import Study
 
@@ -20,7 +20,7 @@ def write(study: Study, results: pd.DataFrame, workdir: pathlib.Path) -> None:
   table_lib.write_csv(results.drop(columns=curves), workdir / "results.csv")
   claims = verdicts.correct(study.claims(results))
   found: dict[str, Any] = {"paper": study.paper, "claim": study.claim}
-  files.write_json(workdir / "claim.json", found | {"found": claims})
+  disk.write_json(workdir / "claim.json", found | {"found": claims})
   figures.save(study.figure(results), workdir)
   print(f"{study.paper}: {study.claim}")
   for claim in claims:

@@ -8,6 +8,7 @@ import abc
 from collections.abc import Callable, Sequence
 import contextlib
 import json
+import os
 import pathlib
 import sys
 import time
@@ -22,6 +23,7 @@ from analysis import table as table_lib
 from configs import sweep
 import data
 from program import signals
+from run_folder import disk
 from run_folder import files
 from run_folder import tensorboard
 from studies.kit import conclusion
@@ -124,6 +126,8 @@ class Work(abc.ABC):
 
   def plan(self) -> None:
     """Says what is to be done, and how long it may take."""
+    disk.refuse_links(self._workdir, ["cells"])
+    disk.refuse_links(self._workdir / "cells", [c.name for c in self._cells])
     self._todo = [c for c in self._cells if not self._is_over(c)]
     self._estimates = self._estimate()
     num_runs = sum(map(self._num_runs, self._cells))
@@ -261,7 +265,7 @@ class Training(Work):
       return [lambda step: self._stop.hold(), lambda n: show(n / num_steps)]
 
     writer = tensorboard.EventsWriter(str(folder))
-    with open(folder / "train.log", "a") as log:
+    with os.fdopen(disk.open_end(folder / "train.log"), "a") as log:
       try:
         with contextlib.redirect_stdout(log):
           return train.train_and_evaluate(
@@ -285,14 +289,13 @@ class Training(Work):
     """Measures every run of a cell that did not diverge, and was not yet."""
     folder = self.folder(cell)
     names = _to_measure(folder)
-    with files.open_lines(folder / MEASURES) as file:
+    with disk.Lines(folder / MEASURES) as lines:
       for run in restored.load(folder, data_dir=self._data_dir):
         if self._stop.number:
           raise train.Stopped("stopped while it was measured")
         if run.name in names:
           line = {"run": run.name} | files.finite(measure(run))
-          file.write(json.dumps(line) + "\n")
-          file.flush()
+          lines.add(line)
 
   def _rows(self, cell: TrainedCell) -> pd.DataFrame:
     folder = self.folder(cell)
@@ -351,7 +354,7 @@ class Computing(Work):
     folder.mkdir(parents=True, exist_ok=True)
     # What is not finite becomes None.
     found = {"settings": dict(cell.settings), "rows": files.finite(rows)}
-    files.write_json(folder / COMPUTED, found | files.provenance())
+    disk.write_json(folder / COMPUTED, found | files.provenance())
     return 0
 
   def _read(self, cell: ComputedCell) -> list[files.Record] | None:
@@ -365,7 +368,7 @@ class Computing(Work):
     if not path.exists():
       return None
     try:
-      found = files.read_object(path)
+      found = disk.read_object(path)
       theirs, rows = found["settings"], found["rows"]
       if len(rows) != cell.num_runs:
         raise ValueError(f"{COMPUTED} has {len(rows)} of {cell.num_runs} rows")

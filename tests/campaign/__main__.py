@@ -15,13 +15,14 @@ import tempfile
 import time
 
 # A part that is not named here is not run.
-PARTS = ("signals", "flags")
+PARTS = ("signals", "flags", "kills", "damage", "malformed", "disk_full")
 
 
 def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("parts", nargs="*", help=f"of {PARTS}; default: all")
   parser.add_argument("--seed", type=int, default=0, help="of what is chosen")
+  parser.add_argument("--all", action="store_true", help="print every trial")
   args = parser.parse_args()
   wrong = set(args.parts) - set(PARTS)
   if wrong:
@@ -45,8 +46,9 @@ def main() -> int:
         count = counts.setdefault((part, trial.kind), [0, 0])
         count[0] += 1
         count[1] += not trial.fault
-        if trial.fault:
-          print(f"{part}: {trial.what}: {trial.fault}", flush=True)
+        if trial.fault or args.all:
+          told = trial.fault or "survived"
+          print(f"{part}: {trial.what}: {told}", flush=True)
       seconds[part] = time.monotonic() - start
       print(f"{part}: {seconds[part]:.0f} s", file=sys.stderr, flush=True)
   print_table(counts)

@@ -67,22 +67,35 @@ def end(process: subprocess.Popen[str]) -> Outcome:
   return Outcome(process.returncode, out, err)
 
 
-def fork(script: str, *args: str) -> Outcome:
-  """Runs a script of the project in a copy of this process.
+class Fork:
+  """A script of the project, run in a copy of this process.
 
   What this process has imported, the script need not import again. It must not
   have used JAX, whose threads a copy does not have.
   """
-  with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-    pid = os.fork()
-    if pid == 0:
-      os.dup2(out.fileno(), 1)
-      os.dup2(err.fileno(), 2)
+
+  def __init__(self, script: str, *args: str):
+    self._out, self._err = (tempfile.TemporaryFile("w+") for _ in range(2))
+    self.pid = os.fork()
+    if self.pid == 0:
+      os.dup2(self._out.fileno(), 1)
+      os.dup2(self._err.fileno(), 2)
       os._exit(_run(script, args))
-    code = _wait(pid)
-    out.seek(0)
-    err.seek(0)
-    return Outcome(code, out.read(), err.read())
+
+  def end(self) -> Outcome:
+    """Waits for it; one that hangs is killed, and has code -9."""
+    code = _wait(self.pid)
+    texts = []
+    for file in (self._out, self._err):
+      file.seek(0)
+      texts.append(file.read())
+      file.close()
+    return Outcome(code, *texts)
+
+
+def fork(script: str, *args: str) -> Outcome:
+  """Runs a script of the project to its end; see `Fork`."""
+  return Fork(script, *args).end()
 
 
 def _run(script: str, args: Sequence[str]) -> int:
@@ -92,7 +105,7 @@ def _run(script: str, args: Sequence[str]) -> int:
   sys.argv = [script, *args]
   code = 0
   try:
-    runpy.run_path(script, run_name="__main__")
+    runpy.run_path(str(ROOT / script), run_name="__main__")
   except SystemExit as e:
     code = e.code if isinstance(e.code, int) else int(e.code is not None)
   except BaseException:

@@ -11,6 +11,7 @@ import pytest
 
 from run_folder import checkpoints
 from run_folder import scoring
+from run_folder import sums
 from tests import helpers
 
 
@@ -155,7 +156,7 @@ def test_falls_back_from_any_damage(tmp_path, damage, capfd):
   aside = tmp_path / "checkpoints" / "2.damaged"
   names = sorted(_files(newest))
   if damage is os.unlink:  # That would be one which is not finished.
-    names.remove(checkpoints.SUMS)
+    names.remove(sums.SUMS)
   # Every kind of file; of Orbax's data files, one is enough.
   data = [n for n in names if "/d/" in n]
   for name in [*(n for n in names if n not in data), data[0], data[-1]]:
@@ -186,7 +187,7 @@ def test_all_damaged(tmp_path, capfd):
   # What is saved anew takes the place, also if it is damaged again.
   _save(tmp_path, [1.0, 2.0])
   assert _restore(tmp_path)[0] == 2
-  (tmp_path / "checkpoints" / "2" / checkpoints.SUMS).unlink()
+  (tmp_path / "checkpoints" / "2" / sums.SUMS).unlink()
   assert _restore(tmp_path)[0] == 1
 
 
@@ -207,7 +208,7 @@ def test_reading_damaged_weights_changes_nothing(tmp_path):
 def test_removes_unfinished_checkpoints(tmp_path, capfd):
   """A checkpoint that is being saved is not there yet for other processes."""
   _save(tmp_path, [1.0, 2.0])
-  (tmp_path / "checkpoints" / "2" / checkpoints.SUMS).unlink()
+  (tmp_path / "checkpoints" / "2" / sums.SUMS).unlink()
   (tmp_path / "checkpoints" / "3.orbax-checkpoint-tmp" / "weights").mkdir(
     parents=True
   )
@@ -268,7 +269,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
 def test_sums_are_those_of_sha256sum(tmp_path):
   _save(tmp_path, [1.0])
   subprocess.run(
-    ["sha256sum", "--check", "--strict", checkpoints.SUMS],
+    ["sha256sum", "--check", "--strict", sums.SUMS],
     cwd=tmp_path / "checkpoints" / "1",
     check=True,
     stdout=subprocess.DEVNULL,
@@ -298,7 +299,7 @@ def test_failed_save_is_an_error(tmp_path, monkeypatch):
   def full(path):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(checkpoints, "_write_sums", full)
+  monkeypatch.setattr(sums, "write", full)
   saved.save(1, _items(), None)
   with pytest.raises(checkpoints.CheckpointError, match="No space left"):
     saved.save(2, _items(), None)

@@ -9,6 +9,7 @@ import pytest
 from analysis import restored
 from analysis import table
 import report
+from run_folder import disk
 from run_folder import files
 from run_folder import snapshots
 import train
@@ -140,7 +141,7 @@ def test_snapshots_of_other_names_are_none(folder):
 def test_half_a_line_at_the_end_does_not_spoil_the_next(tmp_path):
   path = tmp_path / "measures.jsonl"
   path.write_text('{"run": "a", "x": 1}\n{"run": "b", "x')
-  with files.open_lines(path) as file:
-    file.write('{"run": "b", "x": 2}\n')
+  with disk.Lines(path) as lines:
+    lines.add({"run": "b", "x": 2})
   found = files.read_lines(tmp_path, "measures.jsonl")
   assert found == [{"run": "a", "x": 1}, {"run": "b", "x": 2}]
