@@ -14,6 +14,7 @@ from collections.abc import Callable
 import functools
 import json
 import os
+import pathlib
 import re
 import sys
 from typing import Any, NoReturn
@@ -33,6 +34,7 @@ from program import cli
 from program import flag_errors
 from program import jax_setup
 from program.cli import fail
+from run_folder import naming
 
 FLAGS = flags.FLAGS
 HELP = ("--help", "-help", "-h")
@@ -52,7 +54,8 @@ flags.DEFINE_string(
   "workdir",
   None,
   "Folder of the run: checkpoints, metrics.jsonl, result.json, TensorBoard"
-  " events. Default: runs/<name>, with a name that states what was overridden."
+  " events. Default: runs/<name>, with a name that states what was overridden,"
+  " or set by a config file outside of configs/."
   " A folder that holds the same run is resumed.",
 )
 flags.DEFINE_enum(
@@ -86,6 +89,7 @@ flags.DEFINE_bool(
 )
 
 DIVERGED = 3
+ROOT = pathlib.Path(__file__).parent
 EXAMPLE = "configs/mlp_digits.py"
 
 
@@ -102,9 +106,11 @@ def parse_flags(argv: list[str]) -> list[str]:
       re.sub(r"(?<=^--config=)~.*|(?<=^-config=)~.*", _home, arg)
       for arg in argv
     ]
-    flag_errors.check_fields(
-      argv, fields.FIELDS, fields.unknown_field, example=EXAMPLE
+    path = flag_errors.check_fields(
+      argv, fields.FIELDS, fields.unknown_field, example=_example()
     )
+    if path is not None:  # It may import its neighbours.
+      sys.path.append(os.path.dirname(os.path.abspath(path)))
     rest = FLAGS([arg for arg in argv if arg not in HELP])
     if FLAGS["config"].present:
       if not hasattr(FLAGS.config, "lock"):  # Raises what get_config() did.
@@ -122,6 +128,11 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 def _home(path: re.Match[str]) -> str:
   return cli.path(path.group())
+
+
+def _example() -> str:
+  """Returns the path of a config file, from the working folder."""
+  return EXAMPLE if os.path.isfile(EXAMPLE) else str(ROOT / EXAMPLE)
 
 
 def _check_flags(rest: list[str]) -> None:
@@ -142,7 +153,7 @@ def _check_flags(rest: list[str]) -> None:
       fail(f"--{name}={flag.value}: is read only with --mode={mode}")
   if FLAGS.config is None:
     if FLAGS.mode == "train":
-      fail(f"--config: missing; for instance --config={EXAMPLE}")
+      fail(f"--config: missing; for instance --config={_example()}")
     if not FLAGS.workdir:
       fail("--mode=eval: needs --workdir, or --config as in training")
 
@@ -160,6 +171,23 @@ def overrides() -> dict[str, Any]:
   return config_flags.get_override_values(FLAGS["config"])
 
 
+def run_name() -> str:
+  """Returns the default name of the run's folder.
+
+  It states what was set by flag, and by a config file that is not in configs/,
+  which people edit between two runs.
+  """
+  stated = set(overrides())
+  file = config_flags.get_config_filename(FLAGS["config"])
+  path = pathlib.Path(file.split(":")[0])
+  if path.resolve().parent != (ROOT / "configs").resolve():
+    default = base.get_config()
+    stated |= {
+      name for name in fields.FIELDS if FLAGS.config[name] != default[name]
+    }
+  return naming.run_name(FLAGS.config, stated)
+
+
 def set_up_jax(config: ml_collections.ConfigDict) -> None:
   jax_setup.set_up(
     float64=config.dtype == "float64",
@@ -171,7 +199,6 @@ def set_up_jax(config: ml_collections.ConfigDict) -> None:
 def train(workdir: str | None) -> int:
   """Trains, or resumes; returns the exit code."""
   set_up_jax(FLAGS.config)
-  from run_folder import naming
   from run_folder import progress
   from run_folder import tensorboard
   import train as training
@@ -179,9 +206,7 @@ def train(workdir: str | None) -> int:
   config = FLAGS.config
   stop = signals.STOP
   stop.usr1_ends = FLAGS.stop_on_usr1
-  workdir = workdir or os.path.join(
-    "runs", naming.run_name(config, overrides())
-  )
+  workdir = workdir or os.path.join("runs", run_name())
 
   @functools.cache
   def announce() -> None:
@@ -229,11 +254,8 @@ def train(workdir: str | None) -> int:
 def evaluate(workdir: str | None) -> int:
   """Evaluates a checkpoint and prints the metrics of each run as JSON."""
   from run_folder import files
-  from run_folder import naming
 
-  if workdir is None:
-    name = naming.run_name(FLAGS.config, overrides())
-    workdir = os.path.join("runs", name)
+  workdir = workdir or os.path.join("runs", run_name())
   config = files.load_config(workdir)
   if FLAGS.config is not None:
     files.check_same(

@@ -17,8 +17,11 @@ if __name__ == "__main__":
 
 from collections.abc import Sequence
 import importlib
+import importlib.machinery
+import importlib.util
 import pathlib
 import sys
+import types
 from typing import Any
 
 from absl import app
@@ -27,13 +30,16 @@ from absl import logging
 
 from configs import errors
 from program import cli
+from program import flag_errors
 from program import jax_setup
 from program.cli import fail
 from studies.kit import work
 from studies.kit.study import Study
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("study", None, "The study: studies/X.py.")
+flags.DEFINE_string(
+  "study", None, "The study: studies/X.py, or a file of your own like these."
+)
 flags.DEFINE_string(
   "preset",
   "laptop",
@@ -91,20 +97,38 @@ def _names() -> str:
 
 
 def load(path: str | None) -> Study:
-  """Returns the study in a file of studies/."""
-  stem = pathlib.Path(path or "").stem
-  if not path or pathlib.Path(path).resolve() != STUDIES / f"{stem}.py":
-    fail(f"--study={path!r}: must be studies/X.py, X one of {_names()}")
-  try:
-    module = importlib.import_module(f"studies.{stem}")
-  except ModuleNotFoundError as e:
-    if e.name != f"studies.{stem}":
-      raise
-    fail(f"--study={path!r}: there is no such file; X is one of {_names()}")
+  """Returns the study in a file, of studies/ or of one's own."""
+  file = pathlib.Path(path or "").resolve()
+  if not path or not file.is_file():
+    where = f"; there is no such file in {file.parent}" if path else ""
+    fail(
+      f"--study={path!r}: must be a file, such as {STUDIES}/X.py, X one of"
+      f" {_names()}{where}"
+    )
+  if file.parent == STUDIES.resolve():
+    module = importlib.import_module(f"studies.{file.stem}")
+  else:
+    module = _import(file)
   found = [x for x in vars(module).values() if isinstance(x, Study)]
   if not found:
     fail(f"--study={path!r}: is no study, since it has no STUDY")
   return found[0]
+
+
+def _import(path: pathlib.Path) -> types.ModuleType:
+  """Returns the module in a file, which may import its neighbours."""
+  name = f"own_{path.stem}"
+  sys.path.append(str(path.parent))
+  loader = importlib.machinery.SourceFileLoader(name, str(path))
+  spec = importlib.util.spec_from_loader(name, loader)
+  assert spec is not None
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[name] = module  # As for any import: data classes look there.
+  try:
+    loader.exec_module(module)
+  except Exception as e:  # Whatever the file raises.
+    fail(f"--study={str(path)!r}: {flag_errors.blame(e, name)}")
+  return module
 
 
 def choose(

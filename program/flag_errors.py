@@ -15,6 +15,8 @@ from absl import flags
 from program.cli import fail
 
 FLAGS = flags.FLAGS
+# As which ml_collections imports the file of `--config`.
+CONFIG_MODULE = "config_config"
 
 
 def check_fields(
@@ -23,8 +25,11 @@ def check_fields(
   unknown_field: Callable[[str], str],
   *,
   example: str,
-) -> None:
+) -> str | None:
   """Checks that the config is a file, and the names and order of its fields.
+
+  Returns:
+    The path of the config, if there is one.
 
   Args:
     argv: the command line, with what its --flagfile holds.
@@ -36,13 +41,23 @@ def check_fields(
   for arg, following in zip(argv[1:], [*argv[2:], ""], strict=False):
     if match := re.fullmatch(r"--?config(?:=(.*))?", arg, re.DOTALL):
       path = following if match[1] is None else match[1]
-      if not os.path.isfile(path.split(":")[0]):
-        fail(f"--config={path!r}: must be a file, such as {example}")
+      _check_file(path, example)
     elif match := re.match(r"--?(?:no)?config\.([^=]*)", arg):
       if match[1] not in names:
         fail(unknown_field(match[1]))
       if path is None:
         fail(f"{arg}: needs --config=FILE before it")
+  return path and path.split(":")[0]
+
+
+def _check_file(path: str, example: str) -> None:
+  wanted = f"must be a file, such as {example}"
+  file = path.split(":")[0]  # What follows is for get_config().
+  if not file or os.path.isdir(file):
+    fail(f"--config={path!r}: {wanted}")
+  if not os.path.isfile(file):
+    folder = os.path.dirname(os.path.abspath(file))
+    fail(f"--config={path!r}: {wanted}; there is none in {folder}")
 
 
 def explain(
@@ -70,7 +85,7 @@ def explain(
   else:
     name = "config"
   if name == "config":
-    return f"--config: {_blame(error)}"
+    return f"--config: {blame(error, CONFIG_MODULE)}"
   if name.startswith("config."):
     return wrong_value(name.removeprefix("config."), value)
   if FLAGS[name].boolean:
@@ -86,14 +101,19 @@ def _unknown_flag(name: str, fields: Collection[str]) -> str:
   return f"--{name}: there is no such flag; {hint}"
 
 
-def _blame(error: BaseException) -> str:
-  """Returns what went wrong in a config file, and in which line."""
+def blame(error: BaseException, module: str) -> str:
+  """Returns what went wrong in a file, and in which line.
+
+  Args:
+    error: what it raised.
+    module: as which it was imported.
+  """
   while wrapped := error.__cause__ or error.__context__:
     error = wrapped
   places = [
     f"{frame.f_code.co_filename}, line {line}: "
     for frame, line in traceback.walk_tb(error.__traceback__)
-    if frame.f_globals.get("__name__") == "config_config"
+    if frame.f_globals.get("__name__") == module
   ]
-  text = str(error).replace("module 'config_config'", "the file")
+  text = str(error).replace(f"module {module!r}", "the file")
   return f"{''.join(places[-1:])}{type(error).__name__}: {text}"

@@ -35,7 +35,7 @@ def finished_run(
 
 # --- the command line ---------------------------------------------------------
 
-EXAMPLE = "configs/mlp_digits.py"
+EXAMPLE = CONFIGS / "mlp_digits.py"
 FLAG_CASES = {
   "nothing": ([], f"--config: missing; for instance --config={EXAMPLE}"),
   "unknown field": (
@@ -108,7 +108,8 @@ FLAG_CASES = {
   ),
   "config that does not exist": (
     ["--config=nowhere.py"],
-    f"--config='nowhere.py': must be a file, such as {EXAMPLE}",
+    f"--config='nowhere.py': must be a file, such as {EXAMPLE}; there is none"
+    " in {cwd}",
   ),
   "config that is a folder": (
     [f"--config={CONFIGS}"],
@@ -156,8 +157,8 @@ FLAG_CASES = {
 @pytest.mark.parametrize(
   ("args", "expected"), FLAG_CASES.values(), ids=FLAG_CASES.keys()
 )
-def test_flags(refused, args, expected):
-  assert refused(*args) == expected
+def test_flags(refused, args, expected, tmp_path):
+  assert refused(*args) == expected.format(cwd=tmp_path)
 
 
 FILE_CASES = {
@@ -223,6 +224,19 @@ def test_config_file_without_get_config(refused, tmp_path):
   assert refused("--config=empty.py") == (
     "--config: AttributeError: the file has no attribute 'get_config'"
   )
+
+
+def test_config_file_and_its_neighbour(refused, config_file, tmp_path):
+  """What both set is in the default name of a run; of ours, only flags are."""
+  (tmp_path / "neighbour.py").write_text("NUM_EPOCHS = 7\n")
+  path = config_file(
+    "  import neighbour\n  config.num_epochs = neighbour.NUM_EPOCHS\n"
+    "  config.log_every_steps = 9\n  return config"
+  )
+  name = "digits-mlp-n300x100-sam-rho0.05-seed0"
+  for flag, expected in ((f"--config={path}", "-num_epochs=7"), (BASE, "")):
+    line = refused("--mode=eval", flag)
+    assert line.startswith(f"runs/{name}{expected}: not a run folder")
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])

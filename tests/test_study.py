@@ -203,6 +203,24 @@ def test_part_of_a_study(capsys):
     assert capsys.readouterr().err == line
 
 
+def test_a_study_of_ones_own(tmp_path, capsys):
+  """It may import its neighbours, and is told of its errors in one line."""
+  (tmp_path / "my_claim.py").write_text("CLAIM = 'mine'\n")
+  path = tmp_path / "my_study.py"
+  path.write_text(
+    "import dataclasses\nimport my_claim\nfrom tests import test_study\n"
+    "STUDY = dataclasses.replace(test_study.STUDY, claim=my_claim.CLAIM)\n"
+  )
+  assert study.load(str(path)).claim == "mine"
+  path.write_text("\nx = 1 / 0\n")
+  with pytest.raises(SystemExit):
+    study.load(str(path))
+  assert capsys.readouterr().err == (
+    f"error: --study={str(path)!r}: {path}, line 2: ZeroDivisionError: division"
+    " by zero\n"
+  )
+
+
 @pytest.mark.parametrize("path", [None, "nowhere.py", "studies/claims.py"])
 def test_what_is_no_study(path, capsys):
   with pytest.raises(SystemExit) as stop:
