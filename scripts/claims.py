@@ -3,8 +3,9 @@
   python -m scripts.claims [--keep FOLDER ...]
 
 Of each study folder that is given, named as study.py names it, claim.json goes
-to studies/results/NAME.json and results.csv, shortened, to NAME.csv. Then the
-table of docs/claims.md is written anew from the files of the laptop presets.
+to studies/results/NAME.json and, but of laptop presets, results.csv, shortened,
+to NAME.csv: the ledger needs it. Then the table of docs/claims.md is written
+anew from the claims of the laptop presets.
 """
 
 import argparse
@@ -31,18 +32,23 @@ HEADER = (
   "n",
   "verdict",
 )
-# Not the same where the same study runs again.
-_OF_A_MACHINE = ("folder", "device", "wall_time_seconds")
+# What neither tells runs apart nor stands in a figure of the paper.
+_LEFT_OUT = re.compile(
+  "folder|run|optimizer|device|wall_time_seconds|checkpoint_at_evals|chosen_.*"
+  "|.*_(gradient_norm|sharpness|perturbed_loss|learning_rate)"
+)
 
 
 def keep(folder: pathlib.Path) -> None:
   """Copies the claims and the table of a study folder to `RESULTS`."""
   RESULTS.mkdir(exist_ok=True)
   shutil.copy(folder / "claim.json", RESULTS / f"{folder.name}.json")
+  if "-laptop" in folder.name:
+    return
   runs = table_lib.read_csv(folder / "results.csv")
   varying = [name for name in runs if runs[name].nunique(dropna=False) > 1]
   named = {"workload", "metric", "rho", "seed", *varying} & set(runs)
-  columns = [n for n in runs if n in named and n not in _OF_A_MACHINE]
+  columns = [n for n in runs if n in named and not _LEFT_OUT.fullmatch(n)]
   runs[columns].to_csv(
     RESULTS / f"{folder.name}.csv", index=False, float_format="%.6g"
   )
