@@ -8,7 +8,8 @@ training loop (data, metrics, logging, checkpoints) should take at most 1.05
 times as long as the same compiled chunk on data that lies ready, and with batch
 size 1, where a step takes microseconds, at most 2.0 times as long as a scan of
 a dozen lines that logs nothing (one device, as the runs of a sweep). Repeats
-alternate between the two sides; medians are compared. Needs no TensorFlow.
+alternate between the two sides; medians are compared. Needs no TensorFlow. On a
+CPU, PyTorch's SAM step of the ResNets stands beside ours, if it is installed.
 """
 
 from program import signals
@@ -18,9 +19,13 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
+import importlib.util
 import io
+import json
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from typing import Any
@@ -140,10 +145,10 @@ def loop_over_chunks(
 ) -> dict[str, Any]:
   """Times the training loop, and its chunks alone, in turn.
 
-  The loop logs about every 100 steps, to TensorBoard too if TensorFlow is
-  there, and saves about every 469, which is an epoch of MNIST. A hook reads the
-  clock after the first calls, which compile, and after the last; each time, all
-  calls but the newest have ended. The last evaluation comes after that.
+  The loop logs about every 100 steps, to TensorBoard, too, and saves about
+  every 469, which is an epoch of MNIST. A hook reads the clock after the first
+  calls, which compile, and after the last; each time, all calls but the newest
+  have ended. The last evaluation comes after that.
   """
   dataset = random_images(shape, 1280)
   per_call = placement.steps_per_call(_config(**fields), streamed=False)
@@ -159,9 +164,7 @@ def loop_over_chunks(
   )
   setup = setup_lib.create(config, dataset)
   chunks = Chunks(setup, ascend=True)
-  _loop_seconds(
-    setup, 2 * per_call, total
-  )  # Imports TensorFlow, if it is there.
+  _loop_seconds(setup, 2 * per_call, total)  # Imports what it needs.
   times: dict[str, list[float]] = {"chunks": [], "loop": []}
   for _ in range(repeats):
     times["chunks"].append(chunks.seconds(num_calls))
@@ -259,6 +262,18 @@ def _loop_seconds(
   return clock[last_step] - clock[first_step]
 
 
+def _torch_resnets(filters: list[int]) -> dict[str, float]:
+  """Returns the milliseconds of PyTorch's SAM steps, if it is installed."""
+  if not importlib.util.find_spec("torch"):
+    return {}
+  command = [sys.executable, "-m", "benchmarks.torch_peer", "--filters"]
+  done = subprocess.run(
+    [*command, *map(str, filters)], check=True, stdout=subprocess.PIPE
+  )
+  found = json.loads(done.stdout.splitlines()[-1])
+  return {f"resnet18 {f}": found[str(f)] for f in filters}
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--out", default="benchmarks/results/step_time.json")
@@ -273,7 +288,7 @@ def main() -> None:
   jax_setup.fix_draws()
   gpu = jax.default_backend() != "cpu"
   mlp_widths = [(75, 25), (300, 100), (1200, 400), (3000, 1000)]
-  filters = [16, 64, 128] if gpu else [4, 8]
+  filters = [16, 64, 128] if gpu else [4, 8, 16]
   models: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     (f"mlp {w}", {"num_neurons": w}, MNIST_SHAPE) for w in mlp_widths
   ] + [
@@ -290,6 +305,17 @@ def main() -> None:
     steps.append(row)
     numbers = f"{row['sgd_ms']:9.3f} {row['sam_ms']:9.3f} {row['ratio']:7.3f}"
     print(f"{name:20} {numbers}", flush=True)
+
+  peers = {} if gpu else _torch_resnets(filters)
+  for row in steps:
+    if row["model"] in peers:
+      row["torch_ms"] = peers[row["model"]]
+      ratio = row["sam_ms"] / row["torch_ms"]
+      print(
+        f"{row['model']:20} {ratio:.2f} times PyTorch's SAM step,"
+        f" {row['torch_ms']:.0f} ms",
+        flush=True,
+      )
 
   print(f"{'':20} {'chunk ms':>9} {'loop ms':>9} {'ratio':>7}  (at most 1.05)")
   loops = []

@@ -1,11 +1,14 @@
-"""A peer for benchmarks/sweep.py: the same SAM runs in a plain PyTorch loop.
+"""A peer for other benchmarks: the same SAM runs in a plain PyTorch loop.
 
-  python -m benchmarks.torch_peer --seeds=5 --width=64
+  python -m benchmarks.torch_peer --seeds=5 --width=64 --rho 0.0 0.05
+  python -m benchmarks.torch_peer --filters 4 8
 
-Written as one writes it: a module, `torch.optim.SGD`, a Python loop over runs
-and steps, a shuffled index a step. Data, batch, epochs, schedule, momentum,
-weight decay and evaluations are those of configs/mlp_digits.py with
-`data_seed=-1`; weights and data order are drawn by PyTorch.
+The first is written as one writes it: a module, `torch.optim.SGD`, a Python
+loop over runs and steps, a shuffled index a step. Data, batch, epochs,
+schedule, momentum, weight decay and evaluations are those of
+configs/mlp_digits.py with `data_seed=-1`; weights and data order are drawn by
+PyTorch. The second times steps of SAM of ResNet-18s on 32x32 images, batch 128,
+on random ones that lie ready: eager, and channels last.
 """
 
 from program import signals
@@ -15,6 +18,8 @@ if __name__ == "__main__":
 
 import argparse
 import json
+import statistics
+import time
 
 import torch
 from torch import nn
@@ -96,12 +101,79 @@ def train(width: int, rho: float, seed: int) -> float:
   return accuracy
 
 
+class Block(nn.Module):
+  """Two 3x3 convolutions and a shortcut."""
+
+  def __init__(self, inputs: int, outputs: int, stride: int):
+    super().__init__()
+    self.body = nn.Sequential(
+      nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+      nn.BatchNorm2d(outputs),
+      nn.ReLU(),
+      nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
+      nn.BatchNorm2d(outputs),
+    )
+    self.shortcut = nn.Sequential()
+    if stride > 1 or inputs != outputs:
+      self.shortcut = nn.Sequential(
+        nn.Conv2d(inputs, outputs, 1, stride, bias=False),
+        nn.BatchNorm2d(outputs),
+      )
+
+  def forward(self, x):
+    return torch.relu(self.body(x) + self.shortcut(x))
+
+
+def resnet18(filters: int) -> nn.Module:
+  """Returns ResNet-18 for small images, as models/resnet.py has it."""
+  layers: list[nn.Module] = [
+    nn.Conv2d(3, filters, 3, 1, 1, bias=False),
+    nn.BatchNorm2d(filters),
+    nn.ReLU(),
+  ]
+  inputs = filters
+  for stage in range(4):
+    outputs = filters * 2**stage
+    for i in range(2):
+      stride = 2 if stage and not i else 1
+      layers.append(Block(inputs, outputs, stride))
+      inputs = outputs
+  layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 10)]
+  return nn.Sequential(*layers)
+
+
+def resnet_milliseconds(filters: int, repeats: int) -> float:
+  """Returns the median time of a step of SAM."""
+  last = torch.channels_last
+  model = resnet18(filters).to(memory_format=last)
+  inputs = torch.rand(128, 3, 32, 32).to(memory_format=last)
+  labels = torch.randint(0, 10, (128,))
+  loss_fn = nn.CrossEntropyLoss()
+  optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=1e-4)
+  times = []
+  for _ in range(repeats + 2):
+    start = time.perf_counter()
+    sam_step(model, loss_fn, optimizer, inputs, labels, 0.05)
+    times.append(1e3 * (time.perf_counter() - start))
+  return statistics.median(times[2:])
+
+
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("--width", type=int, required=True)
-  parser.add_argument("--seeds", type=int, required=True)
-  parser.add_argument("--rho", type=float, nargs="+", required=True)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+  )
+  parser.add_argument("--width", type=int, default=64)
+  parser.add_argument("--seeds", type=int, default=1)
+  parser.add_argument("--rho", type=float, nargs="+", default=[0.05])
+  parser.add_argument("--filters", type=int, nargs="+", help="of ResNets")
+  parser.add_argument(
+    "--repeats", type=int, default=20, help="steps of ResNets"
+  )
   args = parser.parse_args()
+  if args.filters:
+    found = {f: resnet_milliseconds(f, args.repeats) for f in args.filters}
+    print(json.dumps(found))
+    return
   runs = [(rho, seed) for rho in args.rho for seed in range(args.seeds)]
   accuracies = [train(args.width, rho, seed) for rho, seed in runs]
   print(json.dumps({"torch": torch.__version__, "accuracies": accuracies}))
