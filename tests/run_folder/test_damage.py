@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
 
 from analysis import restored
@@ -86,6 +87,11 @@ EDITS = {
   "steps are a text": lambda r: r.update(num_steps="36"),
   "more runs": lambda r: r.update(runs=[{}, {}]),
   "runs are a number": lambda r: r.update(runs=1),
+  "another name": lambda r: r.update(run="seed=1"),
+  "final has a text": lambda r: r["final"].update(test_accuracy="high"),
+  "final has no epoch": lambda r: r["final"].pop("epoch"),
+  "best has no metric": lambda r: r["best"].pop("chosen_by"),
+  "diverged nowhere": lambda r: r.update(status="diverged", diverged={}),
 }
 
 
@@ -129,6 +135,24 @@ def test_report_skips_it_for_all_the_others(
   (line,) = (x for x in said.err.splitlines() if "skipped" in x)
   assert line.startswith(f"warning: skipped: workdir {folder}: cannot be used")
   assert "9 runs" in said.out
+
+
+@pytest.mark.parametrize(
+  "content", [*WRONG.values(), "of another model", "a folder"]
+)
+def test_a_snapshot_of_a_wrong_shape(folder, content):
+  path = folder / "snapshots" / "18.npz"
+  path.unlink()
+  if isinstance(content, bytes):
+    path.write_bytes(content)
+  elif content == "a folder":
+    path.mkdir()
+  else:
+    np.savez(path, **{"params/Dense_0/kernel": np.zeros(3)})
+  (run,) = restored.load(folder)
+  with pytest.raises(files.RunError) as e:
+    run.snapshots()
+  assert "\n" not in str(e.value)
 
 
 def test_snapshots_of_other_names_are_none(folder):
