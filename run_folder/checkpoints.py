@@ -96,8 +96,7 @@ class Checkpoints:
 
   def _write(self, step: int, items: Items, facts: dict[str, Any]) -> None:
     args = {k: ocp.args.StandardSave(v) for k, v in items.items()}
-    with quiet_orbax.errors_hidden():
-      self._manager.save(step, args=ocp.args.Composite(**args), metrics=facts)
+    self._manager.save(step, args=ocp.args.Composite(**args), metrics=facts)
     sums.write(self._directory / str(step))
 
   def restore_newest(
@@ -320,6 +319,7 @@ def _facts(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
 
 
 def _manager(directory: pathlib.Path, **options: bool) -> ocp.CheckpointManager:
+  quiet_orbax.set_up()
   policies = ocp.checkpoint_managers
   kept = policies.AnyPreservationPolicy(
     [
@@ -359,8 +359,7 @@ def _steps(directory: pathlib.Path) -> list[int]:
 def _restore(manager: ocp.CheckpointManager, step: int, like: Items) -> Items:
   abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
   args = {k: ocp.args.StandardRestore(v) for k, v in abstract.items()}
-  with quiet_orbax.errors_hidden():
-    restored = manager.restore(step, args=ocp.args.Composite(**args))
+  restored = manager.restore(step, args=ocp.args.Composite(**args))
   return {name: restored[name] for name in like}
 
 

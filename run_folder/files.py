@@ -259,9 +259,10 @@ def read_result(
     _check_identity(path, config, num_devices)
     if not (path / RESULT).exists():
       return None
-    return records.checked(
-      disk.read_object(path / RESULT), naming.run_names(config)
-    )
+    found = disk.read_object(path / RESULT)
+    result = records.checked(found, naming.run_names(config))
+    records.check_outcome(result)
+    return result
 
 
 def read_runs(workdir: str | pathlib.Path) -> list[Record]:

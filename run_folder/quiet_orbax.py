@@ -1,21 +1,29 @@
-"""Orbax's threads log tracebacks of what they raise as well."""
+"""Keeps what Orbax's threads print from those who run a program.
 
-from collections.abc import Iterator
-import contextlib
+They log tracebacks of what `save` and `restore` raise as well, some after these
+have returned; and what is still being written then finds no one to tell.
+"""
+
+import functools
 import logging
 import os
+import sys
+from typing import Any
 
 
-def _is_not_orbax(record: logging.LogRecord) -> bool:
-  return f"{os.sep}orbax{os.sep}" not in record.pathname
+@functools.cache
+def set_up() -> None:
+  """Hides it from now on."""
+  logging.getLogger("absl").addFilter(_is_told)
+  before = sys.unraisablehook
+
+  def hook(unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+      before(unraisable)
+
+  sys.unraisablehook = hook
 
 
-@contextlib.contextmanager
-def errors_hidden() -> Iterator[None]:
-  """Hides what Orbax logs, while it saves or restores."""
-  logger = logging.getLogger("absl")
-  logger.addFilter(_is_not_orbax)
-  try:
-    yield
-  finally:
-    logger.removeFilter(_is_not_orbax)
+def _is_told(record: logging.LogRecord) -> bool:
+  is_orbax = f"{os.sep}orbax{os.sep}" in record.pathname
+  return record.levelno < logging.ERROR or not is_orbax

@@ -17,36 +17,42 @@ STATUSES = ("finished", "diverged")
 
 
 def checked(result: Record, names: list[str]) -> Record:
-  """Returns what result.json holds, if it is that of runs of these names.
+  """Returns what result.json holds, if it can be that of runs of these names.
 
   Raises:
     LookupError, TypeError, ValueError: it is not.
   """
-  runs = result.get("runs", [{}])
+  runs = result.get("runs", [{"run": ""}])
   if len(runs) != len(names):
     raise ValueError(f"result.json has {len(runs)} of {len(names)} runs")
-  for run, name in zip(runs, names, strict=True):
-    record = {"run": ""} | result | run
-    wanted: dict[str, Any] = dict(FACTS)
+  for run in runs:
+    record = result | run
+    kinds: dict[str, Any] = FACTS | {"run": str}
     if record["status"] == "finished":
-      wanted |= {"final": dict, "best": dict}
-    for fact, kinds in wanted.items():
-      if not isinstance(record[fact], kinds):
-        raise TypeError(f"result.json: {fact}={record[fact]!r:.60}")
-    if record["status"] not in STATUSES or record["run"] != name:
-      raise ValueError(
-        f"result.json: status={record['status']!r:.60} of"
-        f" run={record['run']!r:.60}"
-      )
-    if record["status"] == "diverged" and not is_place(record["diverged"]):
-      raise TypeError(f"result.json: diverged={record['diverged']!r:.60}")
-    for kind in wanted.keys() - FACTS.keys():
-      line = dict(record[kind])
-      if kind == "best" and not isinstance(line.pop("chosen_by"), str):
-        raise TypeError("result.json: best has no name of a metric")
-      if not is_line(line) or type(line.get("epoch")) not in (int, float):
-        raise TypeError(f"result.json: {kind}={record[kind]!r:.60}")
+      kinds = kinds | {"final": dict, "best": dict}
+    for name, kind in kinds.items():
+      if not isinstance(record[name], kind):
+        raise TypeError(f"result.json: {name}={record[name]!r:.60}")
+    if record["status"] not in STATUSES:
+      raise ValueError(f"result.json: status={record['status']!r:.60}")
+    for name in kinds.keys() & {"final", "best"}:
+      values = {"step": 0} | record[name]
+      if not isinstance(values.pop("chosen_by", ""), str) or not is_line(
+        values
+      ):
+        raise TypeError(f"result.json: {name}={record[name]!r:.60}")
   return result
+
+
+def check_outcome(result: Record) -> None:
+  """Raises `LookupError` or `TypeError` if the outcome cannot be told."""
+  for run in result.get("runs", [result]):
+    if run["status"] == "diverged" and not is_place(run["diverged"]):
+      raise TypeError(f"result.json: diverged={run['diverged']!r:.60}")
+    if run["status"] == "finished":
+      for name, key in (("best", "chosen_by"), ("best", "epoch")):
+        if key not in run[name]:
+          raise KeyError(f"result.json: {name} has no {key}")
 
 
 def is_line(line: Record) -> bool:

@@ -87,11 +87,9 @@ EDITS = {
   "steps are a text": lambda r: r.update(num_steps="36"),
   "more runs": lambda r: r.update(runs=[{}, {}]),
   "runs are a number": lambda r: r.update(runs=1),
-  "another name": lambda r: r.update(run="seed=1"),
   "final has a text": lambda r: r["final"].update(test_accuracy="high"),
-  "final has no epoch": lambda r: r["final"].pop("epoch"),
-  "best has no metric": lambda r: r["best"].pop("chosen_by"),
-  "diverged nowhere": lambda r: r.update(status="diverged", diverged={}),
+  "final has a list": lambda r: r["final"].update(test_loss=[1.0]),
+  "best has a number": lambda r: r["best"].update(chosen_by=1),
 }
 
 
@@ -100,6 +98,21 @@ def test_a_result_that_lacks_something(folder, edit):
   path = folder / files.RESULT
   path.write_bytes(_edited(path, EDITS[edit]))
   _refuses(folder)
+
+
+OUTCOME_EDITS = {
+  "no metric": lambda r: r["best"].pop("chosen_by"),
+  "no epoch": lambda r: r["best"].pop("epoch"),
+  "diverged nowhere": lambda r: r.update(status="diverged", diverged={}),
+}
+
+
+@pytest.mark.parametrize("edit", OUTCOME_EDITS)
+def test_an_outcome_that_cannot_be_told(folder, edit):
+  path = folder / files.RESULT
+  path.write_bytes(_edited(path, OUTCOME_EDITS[edit]))
+  with pytest.raises(files.RunError, match=r"result\.json"):
+    train.train_and_evaluate(CONFIG[0], str(folder))
 
 
 CONFIG_EDITS = {

@@ -6,6 +6,8 @@ import logging
 import os
 import resource
 import shutil
+import sys
+import types
 
 import jax
 import numpy as np
@@ -17,6 +19,7 @@ from program import cli
 from run_folder import checkpoints
 from run_folder import disk
 from run_folder import files
+from run_folder import quiet_orbax
 from run_folder import snapshots
 from run_folder import tensorboard
 from tests import helpers
@@ -82,6 +85,15 @@ def test_threads_of_orbax_say_nothing(tmp_path, caplog):
   assert "\n" not in str(e.value)
   assert not caplog.records
   assert checkpoints.Checkpoints(tmp_path).restore_newest({}) is None
+
+
+def test_what_orbax_writes_too_late_is_not_told(monkeypatch):
+  told = []
+  monkeypatch.setattr(sys, "unraisablehook", told.append)
+  quiet_orbax.set_up.__wrapped__()
+  for error in (RuntimeError("Event loop is closed"), RuntimeError("other")):
+    sys.unraisablehook(types.SimpleNamespace(exc_value=error))
+  assert [str(x.exc_value) for x in told] == ["other"]
 
 
 def test_tensorboard_ends_in_one_line(tmp_path, monkeypatch, capfd):
