@@ -1,5 +1,7 @@
 # make demo   train the small workload on this machine, into a fresh run folder
 # make test   run the tests
+# make campaign  do to the program what should not happen to it, for an hour or
+#                two: kills, damage, full disks; docs/trust.md has its table
 # make set-up only set up, see below
 # make lint   check style, formatting and types
 # make format rewrite the files to the style
@@ -11,6 +13,7 @@ PYTHON ?= python3
 UV ?= uv
 DEMO_FLAGS ?=
 TEST_FLAGS ?=
+CAMPAIGN_FLAGS ?=
 
 # Tests share what they compile.
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=worksteal
@@ -27,7 +30,7 @@ DEV := $(VENV)/.dev-$(VERSION)
 
 START := $(shell date +%s)
 
-.PHONY: demo test set-up lint types format requirements clean
+.PHONY: demo test campaign set-up lint types format requirements clean
 .NOTPARALLEL:
 
 demo: $(RUNTIME)
@@ -40,6 +43,9 @@ test: $(DEV)
 	  echo "set-up $$((begin - $(START))) s," \
 	    "tests $$(($$(date +%s) - begin)) s"; \
 	  exit $$code
+
+campaign: $(DEV)
+	@$(RUN) -m tests.campaign $(CAMPAIGN_FLAGS)
 
 set-up: $(DEV)
 

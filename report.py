@@ -224,7 +224,7 @@ def draw(
   summary = summary.assign(
     condition=[_title(row) for row in summary[names].to_dict("records")]
   )
-  x, by = _gain_axes(summary, names)
+  x, by = _gain_axes(summary, names) if len(summary) else (None, None)
   cases = _cases(sam, names) if sam["rho"].nunique() > 1 else []
   titles = ["gain of SAM"] * bool(x) + [_title(case) for case in cases]
   if not titles:

@@ -173,7 +173,8 @@ def report(
     record = _add(folder, dict(zip(PLACE, place, strict=True)), found)
     disk.write_json(folder / FILE, record | provenance)
     show(found, f"{folder}, step {run.step}, {args.split} split", point.rho)
-    draw(record, folder)
+    with disk.usable(folder / FILE):  # Which has curves from before.
+      draw(record, folder)
     _write_scalars(found, run.step, folder)
 
 

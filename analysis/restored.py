@@ -98,7 +98,14 @@ class Run:
         " its own with config.snapshot_every_epochs"
       )
     whole = snapshots.load(self.folder, step)
-    weights = run_axis.take(whole, self.index, len(self.setup.runs))
+    num_runs = len(self.setup.runs)
+    of_runs = run_axis.shape(num_runs)
+    shapes = jax.tree.map(lambda x: (*of_runs, *x.shape), self.weights)
+    if jax.tree.map(np.shape, whole) != shapes:
+      raise files.RunError(
+        f"{self.folder}: the snapshot of step {step} does not fit this model"
+      )
+    weights = run_axis.take(whole, self.index, num_runs)
     # Copied, so that the others are freed.
     weights = jax.tree.map(np.copy, weights)
     return dataclasses.replace(self, step=step, weights=weights)

@@ -11,6 +11,7 @@ from configs import fields
 from configs import reading
 from run_folder import disk
 from run_folder import files
+from run_folder import records
 
 # A row describes one run, so what lists the runs of a sweep is no column.
 FIELDS = {
@@ -49,7 +50,7 @@ def read_frame(folders: Iterable[str | os.PathLike[str]]) -> pd.DataFrame:
 def _row(folder: str, record: files.Record) -> files.Record:
   row = {"folder": folder, "run": record["run"]}
   row |= _fields(record["config"])
-  row |= {name: record[name] for name in files.FACTS}
+  row |= {name: record[name] for name in records.FACTS}
   for prefix, key in (("final_", "final"), ("chosen_", "best")):
     row |= _numbers(prefix, record.get(key, {}))
   return row | {n: v for n, v in record.items() if n.startswith("best_test_")}

@@ -7,12 +7,9 @@ file SHA256SUMS comes last and lists the others: Orbax returns wrong numbers
 for most changed bytes without a word. `sha256sum -c SHA256SUMS` checks it too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import concurrent.futures
-import contextlib
-import logging
 import math
-import os
 import pathlib
 import shutil
 import sys
@@ -24,6 +21,7 @@ import orbax.checkpoint as ocp
 from configs import errors
 from run_folder import disk
 from run_folder import naming
+from run_folder import quiet_orbax
 from run_folder import sums
 
 PyTree = Any
@@ -98,8 +96,7 @@ class Checkpoints:
 
   def _write(self, step: int, items: Items, facts: dict[str, Any]) -> None:
     args = {k: ocp.args.StandardSave(v) for k, v in items.items()}
-    with _quiet():
-      self._manager.save(step, args=ocp.args.Composite(**args), metrics=facts)
+    self._manager.save(step, args=ocp.args.Composite(**args), metrics=facts)
     sums.write(self._directory / str(step))
 
   def restore_newest(
@@ -144,7 +141,10 @@ class Checkpoints:
 
   def _misfit(self, step: int, num_lines: int) -> str | None:
     """Returns why a whole checkpoint cannot be resumed, or None."""
-    facts = _facts(self._manager, step)
+    try:
+      facts = _facts(self._manager, step)
+    except CheckpointError as e:
+      return str(e)
     if facts["step"] != step:
       return f"it is that of step {facts['step']}"
     wanted = facts["num_lines"]
@@ -287,8 +287,8 @@ def _find(manager: ocp.CheckpointManager, steps: list[int], which: str) -> int:
 
 def _score(metrics: dict[str, float | None]) -> float:
   """Returns a checkpoint's score; any evaluated one is better than others."""
-  score = metrics["score"]
-  return -math.inf if score is None else score
+  score = metrics.get("score") if isinstance(metrics, dict) else None
+  return score if isinstance(score, (int, float)) else -math.inf
 
 
 def _facts(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
@@ -300,7 +300,10 @@ def _facts(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
   Raises:
     CheckpointError: the file holds something else.
   """
-  found = manager.metrics(step)
+  try:
+    found = manager.metrics(step)
+  except Exception as e:  # Whatever Orbax raises for other files.
+    found = disk.reason(e)
   kinds: dict[str, Any] = {"score": (int, float), "step": int, "num_lines": int}
   if isinstance(found, dict) and "score" in found:
     facts = {"step": step, "num_lines": None} | found
@@ -316,6 +319,7 @@ def _facts(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
 
 
 def _manager(directory: pathlib.Path, **options: bool) -> ocp.CheckpointManager:
+  quiet_orbax.set_up()
   policies = ocp.checkpoint_managers
   kept = policies.AnyPreservationPolicy(
     [
@@ -337,21 +341,6 @@ def _manager(directory: pathlib.Path, **options: bool) -> ocp.CheckpointManager:
   )
 
 
-def _is_not_orbax(record: logging.LogRecord) -> bool:
-  return f"{os.sep}orbax{os.sep}" not in record.pathname
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-  """Hides the tracebacks of Orbax's threads: it raises what they log."""
-  logger = logging.getLogger("absl")
-  logger.addFilter(_is_not_orbax)
-  try:
-    yield
-  finally:
-    logger.removeFilter(_is_not_orbax)
-
-
 def _directory(workdir: str | pathlib.Path) -> pathlib.Path:
   return pathlib.Path(workdir).absolute() / "checkpoints"
 
@@ -370,8 +359,7 @@ def _steps(directory: pathlib.Path) -> list[int]:
 def _restore(manager: ocp.CheckpointManager, step: int, like: Items) -> Items:
   abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
   args = {k: ocp.args.StandardRestore(v) for k, v in abstract.items()}
-  with _quiet():
-    restored = manager.restore(step, args=ocp.args.Composite(**args))
+  restored = manager.restore(step, args=ocp.args.Composite(**args))
   return {name: restored[name] for name in like}
 
 

@@ -19,7 +19,7 @@ Record = dict[str, Any]
 WRONG_SHAPE = (
   OSError,
   ValueError,
-  KeyError,
+  LookupError,
   TypeError,
   AttributeError,
   RecursionError,

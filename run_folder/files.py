@@ -24,6 +24,7 @@ from configs import reading
 from configs import sweep
 from run_folder import disk
 from run_folder import naming
+from run_folder import records
 from run_folder.disk import Record as Record
 from run_folder.disk import RunError as RunError
 
@@ -33,16 +34,6 @@ RESULT = "result.json"
 # The folders that are written to beside those of the runs of a sweep.
 FOLDERS = ("checkpoints", "snapshots", "plugins")
 
-# What result.json says of every run, beside its metrics, and of which kind.
-FACTS: dict[str, type | tuple[type, ...]] = {
-  "status": str,
-  "num_parameters": int,
-  "num_unpruned_parameters": int,
-  "num_steps": int,
-  "wall_time_seconds": (int, float),
-  "device": str,
-}
-STATUSES = ("finished", "diverged")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -268,27 +259,10 @@ def read_result(
     _check_identity(path, config, num_devices)
     if not (path / RESULT).exists():
       return None
-    return _checked_result(path, len(sweep.runs(config)))
-
-
-def _checked_result(path: pathlib.Path, num_runs: int) -> Record:
-  """Returns what result.json says, of so many runs."""
-  result = disk.read_object(path / RESULT)
-  runs = result.get("runs", [{}])
-  if len(runs) != num_runs:
-    raise ValueError(f"{RESULT} has {len(runs)} of {num_runs} runs")
-  for run in runs:
-    record = result | run
-    for name, kinds in FACTS.items():
-      if not isinstance(record[name], kinds):
-        raise TypeError(f"{RESULT}: {name}={record[name]!r:.60}")
-    if record["status"] not in STATUSES:
-      raise ValueError(f"{RESULT}: status={record['status']!r:.60}")
-    wanted = ("final", "best") if record["status"] == "finished" else ()
-    for name in wanted:
-      if not isinstance(record[name], dict):
-        raise TypeError(f"{RESULT}: {name}={record[name]!r:.60}")
-  return result
+    found = disk.read_object(path / RESULT)
+    result = records.checked(found, naming.run_names(config))
+    records.check_outcome(result)
+    return result
 
 
 def read_runs(workdir: str | pathlib.Path) -> list[Record]:
@@ -307,7 +281,9 @@ def read_runs(workdir: str | pathlib.Path) -> list[Record]:
   with _usable(workdir):
     if not (path / RESULT).exists():
       raise RunError(f"{workdir}: its run is not over (no {RESULT})")
-    shared = _checked_result(path, len(configs))
+    shared = records.checked(
+      disk.read_object(path / RESULT), naming.run_names(config)
+    )
     runs = shared.pop("runs", [{"run": ""}])
   return [
     shared | run | {"config": own}
@@ -349,29 +325,9 @@ def read_lines(path: str | pathlib.Path, name: str = METRICS) -> list[Record]:
       line = json.loads(text)
     except ValueError:
       continue
-    if isinstance(line, dict) and (name != METRICS or _is_logged(line)):
+    if isinstance(line, dict) and (name != METRICS or records.is_line(line)):
       lines.append(line)
   return lines
-
-
-def _is_logged(line: Record) -> bool:
-  """Whether a line is one that a run wrote: numbers, of a step."""
-  line = dict(line)
-  return (
-    type(line.pop("step", None)) is int
-    and isinstance(line.pop("run", ""), str)
-    and ("diverged" not in line or _is_place(line.pop("diverged")))
-    and all(type(value) in (int, float) for value in line.values())
-  )
-
-
-def _is_place(diverged: Any) -> bool:
-  """Whether it says what was not finite, and at which step."""
-  return (
-    isinstance(diverged, dict)
-    and isinstance(diverged.get("metric"), str)
-    and type(diverged.get("step")) is int
-  )
 
 
 def provenance() -> Record:

@@ -180,6 +180,13 @@ def test_wrong_input(arguments, line, tmp_path, monkeypatch, capsys):
   assert len(errors[0]) < 700
 
 
+def test_a_run_alone_has_no_figure(tmp_path, monkeypatch, capsys):
+  folder = _write(tmp_path / "run", _record(0.5))
+  _report(monkeypatch, folder, f"--out={tmp_path / 'out'}")
+  assert "no figure: nothing varies but the seed" in capsys.readouterr().out
+  assert (tmp_path / "out" / "results.csv").exists()
+
+
 def test_starts_without_jax(folders):
   """As a program, and fast: neither JAX nor TensorFlow nor pyplot."""
   code = (

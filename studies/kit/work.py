@@ -311,7 +311,9 @@ class Training(Work):
 def _measured(folder: pathlib.Path) -> list[files.Record]:
   """Returns what was measured of the runs of a cell, once each."""
   lines = files.read_lines(folder, MEASURES)
-  return list({line["run"]: line for line in lines if "run" in line}.values())
+  return list(
+    {x["run"]: x for x in lines if isinstance(x.get("run"), str)}.values()
+  )
 
 
 def _to_measure(folder: pathlib.Path) -> set[str]:
@@ -370,6 +372,8 @@ class Computing(Work):
     try:
       found = disk.read_object(path)
       theirs, rows = found["settings"], found["rows"]
+      if not all(isinstance(row, dict) for row in rows):
+        raise TypeError(f"{COMPUTED} has a row that is none")
       if len(rows) != cell.num_runs:
         raise ValueError(f"{COMPUTED} has {len(rows)} of {cell.num_runs} rows")
     except (OSError, ValueError, KeyError, TypeError) as e:

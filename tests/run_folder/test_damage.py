@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
 
 from analysis import restored
@@ -86,6 +87,9 @@ EDITS = {
   "steps are a text": lambda r: r.update(num_steps="36"),
   "more runs": lambda r: r.update(runs=[{}, {}]),
   "runs are a number": lambda r: r.update(runs=1),
+  "final has a text": lambda r: r["final"].update(test_accuracy="high"),
+  "final has a list": lambda r: r["final"].update(test_loss=[1.0]),
+  "best has a number": lambda r: r["best"].update(chosen_by=1),
 }
 
 
@@ -94,6 +98,21 @@ def test_a_result_that_lacks_something(folder, edit):
   path = folder / files.RESULT
   path.write_bytes(_edited(path, EDITS[edit]))
   _refuses(folder)
+
+
+OUTCOME_EDITS = {
+  "no metric": lambda r: r["best"].pop("chosen_by"),
+  "no epoch": lambda r: r["best"].pop("epoch"),
+  "diverged nowhere": lambda r: r.update(status="diverged", diverged={}),
+}
+
+
+@pytest.mark.parametrize("edit", OUTCOME_EDITS)
+def test_an_outcome_that_cannot_be_told(folder, edit):
+  path = folder / files.RESULT
+  path.write_bytes(_edited(path, OUTCOME_EDITS[edit]))
+  with pytest.raises(files.RunError, match=r"result\.json"):
+    train.train_and_evaluate(CONFIG[0], str(folder))
 
 
 CONFIG_EDITS = {
@@ -129,6 +148,24 @@ def test_report_skips_it_for_all_the_others(
   (line,) = (x for x in said.err.splitlines() if "skipped" in x)
   assert line.startswith(f"warning: skipped: workdir {folder}: cannot be used")
   assert "9 runs" in said.out
+
+
+@pytest.mark.parametrize(
+  "content", [*WRONG.values(), "of another model", "a folder"]
+)
+def test_a_snapshot_of_a_wrong_shape(folder, content):
+  path = folder / "snapshots" / "18.npz"
+  path.unlink()
+  if isinstance(content, bytes):
+    path.write_bytes(content)
+  elif content == "a folder":
+    path.mkdir()
+  else:
+    np.savez(path, **{"params/Dense_0/kernel": np.zeros(3)})
+  (run,) = restored.load(folder)
+  with pytest.raises(files.RunError) as e:
+    run.snapshots()
+  assert "\n" not in str(e.value)
 
 
 def test_snapshots_of_other_names_are_none(folder):

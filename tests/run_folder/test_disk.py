@@ -6,6 +6,8 @@ import logging
 import os
 import resource
 import shutil
+import sys
+import types
 
 import jax
 import numpy as np
@@ -17,6 +19,7 @@ from program import cli
 from run_folder import checkpoints
 from run_folder import disk
 from run_folder import files
+from run_folder import quiet_orbax
 from run_folder import snapshots
 from run_folder import tensorboard
 from tests import helpers
@@ -84,18 +87,33 @@ def test_threads_of_orbax_say_nothing(tmp_path, caplog):
   assert checkpoints.Checkpoints(tmp_path).restore_newest({}) is None
 
 
+def test_what_orbax_writes_too_late_is_not_told(monkeypatch):
+  told = []
+  monkeypatch.setattr(sys, "unraisablehook", told.append)
+  quiet_orbax.set_up.__wrapped__()
+  for error in (RuntimeError("Event loop is closed"), RuntimeError("other")):
+    sys.unraisablehook(types.SimpleNamespace(exc_value=error))
+  assert [str(x.exc_value) for x in told] == ["other"]
+
+
 def test_tensorboard_ends_in_one_line(tmp_path, monkeypatch, capfd):
-  error = RuntimeError("flush failed\nfile; No space left on device\n")
+  """Also where the file is closed, with what could not be written."""
+  whole = tensorboard.EventsWriter._open
 
-  def fail(self):
-    raise error
+  def open_full(self):
+    whole(self)
+    self._file.close()
+    self._file = open("/dev/full", "wb")
+    self._records = type(self._records)(self._file)
 
-  monkeypatch.setattr(tensorboard.BackgroundWriter, "_open", fail)
-  writer = tensorboard.BackgroundWriter(str(tmp_path))
-  writer.write_scalars(1, {"a": 1.0})
+  monkeypatch.setattr(tensorboard.EventsWriter, "_open", open_full)
+  writer = tensorboard.EventsWriter(str(tmp_path))
+  for step in range(3):
+    writer.write_scalars(step, {"a": 1.0})
   writer.close()
-  line = "warning: TensorBoard events end here (No space left on the disk)\n"
-  assert capfd.readouterr().err == line
+  (line,) = capfd.readouterr().err.splitlines()
+  assert line.startswith("warning: TensorBoard events end here: ")
+  assert "No space left" in line
 
 
 # --- links -------------------------------------------------------------------

@@ -132,8 +132,13 @@ def test_result(tmp_path):
     "num_steps": 3,
     "wall_time_seconds": 0.5,
     "device": "cpu",
-    "final": {"test_loss": 1.0},
-    "best": {"test_loss": 1.0},
+    "final": {"step": 3, "epoch": 1.0, "test_loss": 1.0},
+    "best": {
+      "chosen_by": "test_loss",
+      "step": 3,
+      "epoch": 1.0,
+      "test_loss": 1.0,
+    },
   }
   folder.finish(result)
   folder.close()
