@@ -49,6 +49,10 @@ PLACE = (
 
 def parse_args() -> argparse.Namespace:
   parser = cli.Parser(__doc__)
+  if {"-h", "--help"} & set(sys.argv[1:]):
+    from sharpness import measures  # It imports JAX.
+
+    parser.epilog = f"measures: {', '.join(measures.MEASURES)}"
   parser.add_argument(
     "--workdir", required=True, type=cli.path, help="the run folder"
   )

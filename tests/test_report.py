@@ -12,6 +12,8 @@ from analysis import table as table_lib
 from configs import base
 import report
 from run_folder import files
+from sharpness import measures
+import sharpness_report
 
 
 def _record(test, validation=None, status="finished", **more):
@@ -177,6 +179,15 @@ def test_wrong_input(arguments, line, tmp_path, monkeypatch, capsys):
   assert len(errors) == 1
   assert errors[0].startswith("error: " + line)
   assert len(errors[0]) < 700
+
+
+def test_help_of_sharpness_names_the_measures(monkeypatch, capsys):
+  monkeypatch.setattr(sys, "argv", ["sharpness_report.py", "--help"])
+  with pytest.raises(SystemExit) as stop:
+    sharpness_report.parse_args()
+  assert stop.value.code == 0
+  shown = capsys.readouterr().out.split("measures: ")[-1].split(", ")
+  assert {name.strip() for name in shown} == set(measures.MEASURES)
 
 
 def test_starts_without_jax(folders):

@@ -150,6 +150,33 @@ def test_no_number_is_senseless(name):
       assert not field.accepts((signed,) if field.kind is tuple else signed)
 
 
+@pytest.mark.parametrize(
+  ("name", "hint"),
+  [
+    ("lr", "did you mean 'learning_rate'?"),
+    ("wd", "did you mean 'weight_decay'?"),
+    ("epochs", "did you mean 'num_epochs'?"),
+    ("bs", "did you mean 'batch_size'?"),
+    ("width", "did you mean 'num_neurons' or 'num_filters' or 'hidden_size'?"),
+    ("sweep.lr", "did you mean 'sweep.learning_rate'?"),
+    ("sweep.rhos", "did you mean 'sweep.rho'?"),
+    ("sweep.num_neurons", "the runs of a sweep have one shape; several are"),
+    ("sweep.width", "the runs of a sweep have one shape; several are"),
+    ("sweep.momentum", "a sweep has label_noise, sparsity, learning_rate,"),
+    ("sweep.zzz", "a sweep has label_noise, sparsity, learning_rate,"),
+  ],
+)
+def test_what_is_meant(name, hint):
+  line = fields.unknown_field(name)
+  assert line.startswith(f"config.{name}: there is no such field; {hint}")
+
+
+def test_aliases_are_of_fields():
+  for alias, names in fields.ALIASES.items():
+    assert alias not in fields.FIELDS
+    assert set(names) <= set(fields.FIELDS)
+
+
 # --- nothing is silently ignored ----------------------------------------------
 
 
