@@ -181,6 +181,18 @@ def test_wrong_input(arguments, line, tmp_path, monkeypatch, capsys):
   assert len(errors[0]) < 700
 
 
+@pytest.mark.parametrize(
+  "flag", ["--rho=1e308", "--rho=nan", f"--num_examples={10**400}"]
+)
+def test_senseless_numbers_of_sharpness(flag, tmp_path, monkeypatch, capsys):
+  arguments = ["sharpness_report.py", f"--workdir={tmp_path}", flag]
+  monkeypatch.setattr(sys, "argv", arguments)
+  with pytest.raises(SystemExit) as stop:
+    sharpness_report.parse_args()
+  assert stop.value.code == 2
+  assert ": must be >= 0 and <= " in capsys.readouterr().err
+
+
 def test_help_of_sharpness_names_the_measures(monkeypatch, capsys):
   monkeypatch.setattr(sys, "argv", ["sharpness_report.py", "--help"])
   with pytest.raises(SystemExit) as stop:
