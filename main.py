@@ -37,7 +37,6 @@ from program.cli import fail
 from run_folder import naming
 
 FLAGS = flags.FLAGS
-HELP = ("--help", "-help", "-h")
 
 
 try:
@@ -111,7 +110,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     )
     if path is not None:  # It may import its neighbours.
       sys.path.append(os.path.dirname(os.path.abspath(path)))
-    rest = FLAGS([arg for arg in argv if arg not in HELP])
+    rest = FLAGS([arg for arg in argv if arg not in flag_errors.HELP])
     if FLAGS["config"].present:
       if not hasattr(FLAGS.config, "lock"):  # Raises what get_config() did.
         fail("--config: get_config() must return what base.get_config() does")
@@ -119,8 +118,10 @@ def parse_flags(argv: list[str]) -> list[str]:
   except errors.ConfigError as e:
     fail(str(e))
   except Exception as e:  # Whatever absl or the config file raises.
-    fail(flag_errors.explain(e, fields.FIELDS, fields.wrong_value))
-  if set(HELP) & set(argv):
+    fail(
+      flag_errors.explain(e, fields.FIELDS, fields.wrong_value, fields.ALIASES)
+    )
+  if flag_errors.HELP & set(argv):
     _print_help()
   _check_flags(rest)
   return rest

@@ -14,7 +14,6 @@ if __name__ == "__main__":
 
 import argparse
 from collections.abc import Sequence
-import math
 import pathlib
 import sys
 from typing import Any
@@ -26,6 +25,7 @@ import tqdm
 from analysis import figures
 from analysis import landscapes
 from configs import errors
+from configs.fields import field
 from program import cli
 from program import jax_setup
 from program.cli import fail
@@ -49,6 +49,10 @@ PLACE = (
 
 def parse_args() -> argparse.Namespace:
   parser = cli.Parser(__doc__)
+  if {"-h", "--help"} & set(sys.argv[1:]):
+    from sharpness import measures  # It imports JAX.
+
+    parser.epilog = f"measures: {', '.join(measures.MEASURES)}"
   parser.add_argument(
     "--workdir", required=True, type=cli.path, help="the run folder"
   )
@@ -89,10 +93,10 @@ def parse_args() -> argparse.Namespace:
   args = parser.parse_args()
   for name in ("workdir", "data_dir"):
     cli.check_folder(name, getattr(args, name))
-  for name in ("num_examples", "rho"):
+  for name, most in (("num_examples", field.MAX_INT), ("rho", field.MAX_FLOAT)):
     value = getattr(args, name)
-    if not 0 <= value < math.inf:
-      fail(f"--{name}={value}: must be >= 0")
+    if not 0 <= value <= most:
+      fail(f"--{name}={value}: must be >= 0 and <= {most:.10g}")
   return args
 
 

@@ -20,6 +20,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import pathlib
+import re
 import sys
 import types
 from typing import Any
@@ -66,6 +67,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; see main.py.")
 flags.DEFINE_bool("stop_on_usr1", False, "End after SIGUSR1; see main.py.")
+flags.DEFINE_bool("list", False, "Only name the studies, with claim and time.")
 flags.DEFINE_bool(
   "estimate",
   False,
@@ -74,11 +76,13 @@ flags.DEFINE_bool(
 
 # Every module in it but studies/kit/ is a study.
 STUDIES = pathlib.Path(__file__).parent / "studies"
+# Has what each of them found, and how long it took.
+PAGE = pathlib.Path(__file__).parent / "docs" / "studies.md"
 
 
 def parse_flags(argv: list[str]) -> list[str]:
   """Parses the flags; a wrong one ends the program."""
-  if {"--help", "-help", "-h"} & set(argv):
+  if flag_errors.HELP & set(argv):
     print(f"{__doc__}\n{FLAGS.main_module_help()}\nstudies: {_names()}")
     sys.exit(0)
   try:
@@ -87,6 +91,9 @@ def parse_flags(argv: list[str]) -> list[str]:
     fail(str(e))
   if len(rest) > 1:
     fail(f"{rest[1]!r}: not a flag; every argument is --NAME=VALUE")
+  if FLAGS.list:
+    print("\n".join(_described()))
+    sys.exit(0)
   for name in ("workdir", "data_dir"):
     cli.check_folder(name, FLAGS[name].value)
   return rest
@@ -94,6 +101,20 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 def _names() -> str:
   return ", ".join(p.stem for p in sorted(STUDIES.glob("[!_]*.py")))
+
+
+def _described() -> list[str]:
+  """Returns a line for each study: its name, minutes, and main claim."""
+  rows = re.findall(
+    r"^\| `(\w+)` \| (.*?) \|.*\| ([\d:]+) \|$", PAGE.read_text(), re.MULTILINE
+  )
+  found = {name: f"{minutes:>6}  {claim}" for name, claim, minutes in rows}
+  lines = [
+    f"{path.stem:28} {found.get(path.stem, '')}".rstrip()
+    for path in sorted(STUDIES.glob("[!_]*.py"))
+  ]
+  head = f"{'study':28} {'min':>6}  main claim (laptop preset, 2 cores)"
+  return [head, *lines]
 
 
 def load(path: str | None) -> Study:

@@ -3,7 +3,7 @@
 The flags of its fields are `--config.NAME`, as ml_collections defines them.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 import difflib
 import os
 import re
@@ -15,6 +15,12 @@ from absl import flags
 from program.cli import fail
 
 FLAGS = flags.FLAGS
+# Python's absl has further ones, which end with code 1.
+HELP = frozenset(
+  f"{dashes}{name}"
+  for dashes in ("-", "--")
+  for name in ("h", "help", "helpshort", "helpfull")
+)
 # As which ml_collections imports the file of `--config`.
 CONFIG_MODULE = "config_config"
 
@@ -64,6 +70,7 @@ def explain(
   error: Exception,
   names: Collection[str],
   wrong_value: Callable[[str, str], str],
+  aliases: Mapping[str, Sequence[str]],
 ) -> str:
   """Returns the line for what absl, or a config file, raised.
 
@@ -72,9 +79,10 @@ def explain(
     names: of the fields of the config.
     wrong_value: returns the error line for a field and a text that it does not
       accept.
+    aliases: what else fields are called.
   """
   if isinstance(error, flags.UnrecognizedFlagError):
-    return _unknown_flag(error.flagname, names)
+    return _unknown_flag(error.flagname, names, aliases)
   text = str(error)
   if " does not take an argument" in text:
     return text
@@ -93,8 +101,11 @@ def explain(
   return f"--{name}={value!r}: {reason}"
 
 
-def _unknown_flag(name: str, fields: Collection[str]) -> str:
-  flag_of = {field: f"config.{field}" for field in fields}
+def _unknown_flag(
+  name: str, fields: Collection[str], aliases: Mapping[str, Sequence[str]]
+) -> str:
+  flag_of = {alias: f"config.{names[0]}" for alias, names in aliases.items()}
+  flag_of |= {field: f"config.{field}" for field in fields}
   flag_of |= {f.name: f.name for f in FLAGS.get_flags_for_module(sys.argv[0])}
   close = difflib.get_close_matches(name, flag_of, n=1)
   hint = f"did you mean --{flag_of[close[0]]}?" if close else "see --help"

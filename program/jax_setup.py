@@ -3,7 +3,12 @@
 No other module changes an option of JAX.
 """
 
+import glob
 import os
+import pathlib
+import re
+from typing import Any
+import warnings
 
 from program.cli import fail
 
@@ -27,6 +32,30 @@ def fix_draws() -> None:
   import jax
 
   jax.config.update("jax_threefry_partitionable", False)
+
+
+def _drop_damaged_programs() -> None:
+  """Deletes what JAX cannot read of its cache, so that it is written anew.
+
+  JAX itself only warns, and compiles again each time.
+  """
+  import jax
+
+  show = warnings.showwarning
+  begin = "Error reading persistent compilation cache entry for"
+
+  def delete(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+    match = re.match(f"{begin} '(.*?)'", str(message))
+    folder = jax.config.values["jax_compilation_cache_dir"]
+    if not match or not folder:
+      show(message, *args, **kwargs)
+      return
+    # The warning does not tell which program of this name it is.
+    for path in pathlib.Path(folder).glob(f"{glob.escape(match[1])}-*-cache"):
+      path.unlink(missing_ok=True)
+
+  warnings.filterwarnings("always", message=begin)
+  warnings.showwarning = delete
 
 
 def set_up(
@@ -63,6 +92,7 @@ def set_up(
         "jax_compilation_cache_dir", os.path.join(cache, "sam-overparam")
       )
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+  _drop_damaged_programs()
   try:
     jax.devices()
   except RuntimeError as e:

@@ -90,6 +90,10 @@ FLAG_CASES = {
     [BASE, "--rho=0.1"],
     "--rho: there is no such flag; did you mean --config.rho?",
   ),
+  "alias of a field without config.": (
+    [BASE, "--lr=0.1"],
+    "--lr: there is no such flag; did you mean --config.learning_rate?",
+  ),
   "stray argument": (
     [BASE, "stray"],
     "'stray': not a flag; every argument is --NAME=VALUE",
@@ -239,7 +243,7 @@ def test_config_file_and_its_neighbour(refused, config_file, tmp_path):
     assert line.startswith(f"runs/{name}{expected}: not a run folder")
 
 
-@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("flag", ["--help", "-h", "--helpfull"])
 def test_help_shows_the_flags(start, tmp_path, flag):
   done = start(flag, cwd=tmp_path)
   assert (done.code, done.err) == (0, "")

@@ -12,6 +12,8 @@ from analysis import table as table_lib
 from configs import base
 import report
 from run_folder import files
+from sharpness import measures
+import sharpness_report
 
 
 def _record(test, validation=None, status="finished", **more):
@@ -185,6 +187,27 @@ def test_a_run_alone_has_no_figure(tmp_path, monkeypatch, capsys):
   _report(monkeypatch, folder, f"--out={tmp_path / 'out'}")
   assert "no figure: nothing varies but the seed" in capsys.readouterr().out
   assert (tmp_path / "out" / "results.csv").exists()
+
+
+@pytest.mark.parametrize(
+  "flag", ["--rho=1e308", "--rho=nan", f"--num_examples={10**400}"]
+)
+def test_senseless_numbers_of_sharpness(flag, tmp_path, monkeypatch, capsys):
+  arguments = ["sharpness_report.py", f"--workdir={tmp_path}", flag]
+  monkeypatch.setattr(sys, "argv", arguments)
+  with pytest.raises(SystemExit) as stop:
+    sharpness_report.parse_args()
+  assert stop.value.code == 2
+  assert ": must be >= 0 and <= " in capsys.readouterr().err
+
+
+def test_help_of_sharpness_names_the_measures(monkeypatch, capsys):
+  monkeypatch.setattr(sys, "argv", ["sharpness_report.py", "--help"])
+  with pytest.raises(SystemExit) as stop:
+    sharpness_report.parse_args()
+  assert stop.value.code == 0
+  shown = capsys.readouterr().out.split("measures: ")[-1].split(", ")
+  assert {name.strip() for name in shown} == set(measures.MEASURES)
 
 
 def test_starts_without_jax(folders):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -201,6 +202,14 @@ def test_part_of_a_study(capsys):
     assert stop.value.code == 2
     line = f"error: --workload={','.join(names)!r}: {allowed}\n"
     assert capsys.readouterr().err == line
+
+
+def test_list_of_the_studies():
+  """Each has its claim and its minutes."""
+  _, *lines = study._described()
+  assert len(lines) == len(study._names().split(", "))
+  for line in lines:
+    assert re.match(r"\w+ +\d+:\d\d  \S.{20}", line), line
 
 
 def test_a_study_of_ones_own(tmp_path, capsys):

@@ -32,6 +32,18 @@ FIELDS: dict[str, Field] = {
 }
 
 
+# What else fields are called.
+ALIASES = {
+  "lr": ("learning_rate",),
+  "wd": ("weight_decay",),
+  "epochs": ("num_epochs",),
+  "steps": ("num_train_steps",),
+  "bs": ("batch_size",),
+  "width": ("num_neurons", "num_filters", "hidden_size"),
+  "depth": ("num_layers", "blocks_per_stage", "message_passing_steps"),
+}
+
+
 def check(name: str, value: Any) -> None:
   """Raises `ConfigError` if there is no such field, or its value is wrong."""
   if name not in FIELDS or not FIELDS[name].accepts(value):
@@ -47,9 +59,32 @@ def wrong_value(name: str, value: Any) -> str:
 
 def unknown_field(name: str) -> str:
   """Returns the error line for a field that does not exist."""
-  close = difflib.get_close_matches(name, FIELDS, n=1)
-  hint = f"did you mean {close[0]!r}?" if close else "see configs/fields/"
+  if name.startswith("sweep."):
+    hint = _hint_of_sweep(name)
+  else:
+    close = list(ALIASES.get(name, ()))
+    close = close or difflib.get_close_matches(name, FIELDS, n=1)
+    meant = " or ".join(map(repr, close))
+    hint = f"did you mean {meant}?" if close else "see configs/fields/"
   return f"config.{name}: there is no such field; {hint}"
+
+
+def _hint_of_sweep(name: str) -> str:
+  """Returns what may be meant by a field that no sweep has."""
+  bare = name.removeprefix("sweep.")
+  meant = ALIASES.get(bare, (bare,))
+  if f"sweep.{meant[0]}" in FIELDS:
+    return f"did you mean 'sweep.{meant[0]}'?"
+  if meant[0] in (*ALIASES["width"], *ALIASES["depth"]):
+    return (
+      "the runs of a sweep have one shape; several are a study's (study.py) or"
+      " a shell loop's (scripts/width_sweep.sh)"
+    )
+  swept = [n.removeprefix("sweep.") for n, f in FIELDS.items() if f.each]
+  close = difflib.get_close_matches(bare, swept, n=1)
+  if close and bare not in FIELDS:
+    return f"did you mean 'sweep.{close[0]}'?"
+  return f"a sweep has {', '.join(swept)}"
 
 
 def describe(config: Mapping[str, Any]) -> str:

@@ -25,7 +25,8 @@ MAX_INT = 2**31 - 1
 MAX_FLOAT = 1e38
 # Between two layers that are wider, a kernel would have more than 4 TB.
 MAX_WIDTH = 2**20
-# Each layer, or ascent step, is compiled on its own, in a second or so.
+# Each layer, ascent step, or entry of a tuple (a layer or a stage) is compiled
+# on its own, in a second or so.
 MAX_DEPTH = 1000
 # Each has memory of its own, of megabytes.
 MAX_GAMES = 10_000
@@ -104,7 +105,8 @@ class Field:
     ]
     bounds = [f"{sign} {end:.10g}" for end, sign in ends if end is not None]
     example = _EXAMPLE[self.entries] if self.kind is tuple else ""
-    return f"{noun} {' and '.join(bounds)}".strip() + example
+    number = f", at most {MAX_DEPTH} of them" if self.kind is tuple else ""
+    return f"{noun} {' and '.join(bounds)}".strip() + example + number
 
   def accepts(self, value: Any) -> bool:
     """Whether `value` has the right type and lies in the allowed range."""
@@ -115,8 +117,10 @@ class Field:
         and len(set(value)) == len(value)
       )
     if self.kind is tuple:
-      return isinstance(value, (tuple, list)) and all(
-        self._is_number(v, self.entries) for v in value
+      return (
+        isinstance(value, (tuple, list))
+        and len(value) <= MAX_DEPTH
+        and all(self._is_number(v, self.entries) for v in value)
       )
     if self.kind in (int, float):
       return self._is_number(value, self.kind)

@@ -145,9 +145,38 @@ def test_no_number_is_senseless(name):
   one = field.each or field
   if not {one.kind, one.kind is tuple and one.entries} & {int, float}:
     return
+  if field.kind is tuple and not field.each:
+    assert not field.accepts((one.minimum or 0.5,) * 1001)
   for value in (10**400, 10**39, 2**31 * 1e29, 1e308, float("inf")):
     for signed in (value, -value, float("nan")):
       assert not field.accepts((signed,) if field.kind is tuple else signed)
+
+
+@pytest.mark.parametrize(
+  ("name", "hint"),
+  [
+    ("lr", "did you mean 'learning_rate'?"),
+    ("wd", "did you mean 'weight_decay'?"),
+    ("epochs", "did you mean 'num_epochs'?"),
+    ("bs", "did you mean 'batch_size'?"),
+    ("width", "did you mean 'num_neurons' or 'num_filters' or 'hidden_size'?"),
+    ("sweep.lr", "did you mean 'sweep.learning_rate'?"),
+    ("sweep.rhos", "did you mean 'sweep.rho'?"),
+    ("sweep.num_neurons", "the runs of a sweep have one shape; several are"),
+    ("sweep.width", "the runs of a sweep have one shape; several are"),
+    ("sweep.momentum", "a sweep has label_noise, sparsity, learning_rate,"),
+    ("sweep.zzz", "a sweep has label_noise, sparsity, learning_rate,"),
+  ],
+)
+def test_what_is_meant(name, hint):
+  line = fields.unknown_field(name)
+  assert line.startswith(f"config.{name}: there is no such field; {hint}")
+
+
+def test_aliases_are_of_fields():
+  for alias, names in fields.ALIASES.items():
+    assert alias not in fields.FIELDS
+    assert set(names) <= set(fields.FIELDS)
 
 
 # --- nothing is silently ignored ----------------------------------------------

@@ -1,6 +1,7 @@
 """Options of JAX: what programs set, and imports do not."""
 
 import ast
+import os
 import pathlib
 import pkgutil
 import subprocess
@@ -41,6 +42,31 @@ print({{k: after[k] for k in after if after[k] != before.get(k)}})
   )
   assert done.returncode == 0, done.stderr
   assert done.stdout == "{}\n"
+
+
+def test_a_damaged_program_in_the_cache_is_written_anew(tmp_path):
+  code = """
+from program import jax_setup
+jax_setup.set_up(float64=False)
+import jax
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+print(jax.jit(lambda x: x + 1)(1))
+"""
+  env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
+  sizes = []
+  for _ in range(3):
+    done = subprocess.run(
+      [sys.executable, "-c", code],
+      cwd=ROOT,
+      env=env,
+      capture_output=True,
+      text=True,
+    )
+    assert (done.stdout, done.stderr) == ("2\n", "")
+    (path,) = tmp_path.glob("jit__lambda*-cache")
+    sizes.append(path.stat().st_size)
+    path.write_bytes(path.read_bytes()[: sizes[0] // 2])
+  assert sizes[0] == sizes[1] == sizes[2]
 
 
 def test_every_program_fixes_its_draws():

@@ -123,7 +123,9 @@ def test_keeps_best_over_restarts(tmp_path):
   }
 
 
-@pytest.mark.parametrize("which", ["3", "best", "-1", "x", "1.0"])
+@pytest.mark.parametrize(
+  "which", ["3", "best", "-1", "x", "1.0", "9" * 5000], ids=lambda x: x[:9]
+)
 def test_names_the_checkpoints_there_are(tmp_path, which):
   _save(tmp_path, [None, None])
   with pytest.raises(
