@@ -106,7 +106,9 @@ def train_and_evaluate(
 
   with contextlib.ExitStack() as stack:
     places = placement.create(config, devices, streamed=setup.is_streamed)
-    facts = trained_on.facts(found, is_given=is_given, num_calls=len(places))
+    facts = trained_on.facts(
+      found, is_given=is_given, num_at_once=places[0].num_vmapped
+    )
     folder = stack.enter_context(
       contextlib.closing(files.RunFolder(workdir, config, num_devices, facts))
     )

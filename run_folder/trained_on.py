@@ -1,4 +1,4 @@
-"""What config.json states of training: on which data, and by how many calls.
+"""What config.json states of training: on which data, how many runs at once.
 
 Data are told apart by their fingerprints; `data/fingerprint.py` makes them.
 """
@@ -15,34 +15,35 @@ TOLERANCE = 1e-5
 # The fact of config.json that is the fingerprint.
 DATA = "data"
 GIVEN = "data_given"
-NUM_CALLS = "num_calls"
+NUM_AT_ONCE = "num_at_once"
 
 
-def facts(fingerprint: Record, *, is_given: bool, num_calls: int) -> Record:
+def facts(fingerprint: Record, *, is_given: bool, num_at_once: int) -> Record:
   """Returns what config.json states beside config and identity.
 
   Args:
     fingerprint: of the data, as of `data.fingerprint.of`.
     is_given: whether they were given, and are not those that the config names.
-    num_calls: how many calls train all runs once.
+    num_at_once: how many runs a device trains in one call.
   """
-  return {DATA: fingerprint, GIVEN: is_given, NUM_CALLS: num_calls}
+  return {DATA: fingerprint, GIVEN: is_given, NUM_AT_ONCE: num_at_once}
 
 
 def warn_of_other_calls(before: Record, now: Record) -> None:
   """Says if a resumed sweep will not have the bits of one that went on.
 
-  That is so where other runs share a call, as on other numbers of devices.
+  That is so where more or fewer runs share a call, as on another number of
+  devices.
 
   Args:
     before: the facts when the folder was opened.
     now: those of this process.
   """
-  was = before.get(NUM_CALLS, now[NUM_CALLS])
-  if was != now[NUM_CALLS]:
+  was = before.get(NUM_AT_ONCE, now[NUM_AT_ONCE])
+  if was != now[NUM_AT_ONCE]:
     print(
-      f"warning: the runs were trained in {was} calls, and are now in"
-      f" {now[NUM_CALLS]}: the sweep ends with other last bits than one that"
+      f"warning: a device trained {was} runs at once, and now trains"
+      f" {now[NUM_AT_ONCE]}: the sweep ends with other last bits than one that"
       " was not interrupted",
       file=sys.stderr,
     )

@@ -265,12 +265,12 @@ def test_a_sweep_in_other_calls_says_that_bits_differ(tmp_path, capfd):
   _stop(tmp_path, 2, **fields)
   path = tmp_path / files.CONFIG
   record = json.loads(path.read_text())
-  assert record[trained_on.NUM_CALLS] == 2  # One for each of the two devices.
-  path.write_text(json.dumps(record | {trained_on.NUM_CALLS: 1}))
+  assert record[trained_on.NUM_AT_ONCE] == 1  # On each of the two devices.
+  path.write_text(json.dumps(record | {trained_on.NUM_AT_ONCE: 2}))
   capfd.readouterr()
   _train(tmp_path, **fields)
   (line,) = capfd.readouterr().err.splitlines()
-  assert line.startswith("warning: the runs were trained in 1 calls, and are")
+  assert line.startswith("warning: a device trained 2 runs at once, and now")
 
 
 def test_restored_state_does_not_compile_again(tmp_path, caplog):
