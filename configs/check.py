@@ -39,9 +39,7 @@ def check(config: ml_collections.ConfigDict) -> None:
       run[name] = values[i % len(values)]
     for name, wrong, allowed in contradictions(run):
       if wrong:
-        raise errors.ConfigError(
-          f"config.{name}={_shown(run[name])}: {allowed}"
-        )
+        raise errors.ConfigError(f"config.{name}={shown(run[name])}: {allowed}")
 
 
 def contradictions(c: ml_collections.ConfigDict) -> Iterator[Rule]:
@@ -57,7 +55,8 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterator[Rule]:
   yield from _sweeps(c)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+  """Returns a value as an error line has it."""
   if isinstance(value, str):
     return repr(value)
   return str(tuple(value) if isinstance(value, list) else value)
@@ -164,6 +163,7 @@ def _targets(c: ml_collections.ConfigDict) -> list[Rule]:
   here = f"with config.dataset={c.dataset!r}"
   regression = c.dataset in kinds.REGRESSION_DATASETS
   binary = c.dataset in kinds.BINARY_DATASETS
+  unknown = c.dataset in kinds.FILE_DATASETS  # See `check_arrays`.
   unlabelled = regression or c.dataset in kinds.GAMES
   fitting = _losses_for(c.dataset)
   return [
@@ -192,7 +192,7 @@ def _targets(c: ml_collections.ConfigDict) -> list[Rule]:
     ),
     (
       "step_label_noise",
-      c.step_label_noise > 0 and not binary and not regression,
+      c.step_label_noise > 0 and not (binary or regression or unknown),
       f"must be 0 {here}, which has an output for each class",
     ),
     (
@@ -217,7 +217,7 @@ def _models_for(dataset: str) -> tuple[str, ...]:
   general: tuple[str, ...] = ("mlp", "two_layer")
   if dataset == "signal_noise":  # Its inputs are patches.
     return (*general, "two_layer_conv")
-  images = dataset in kinds.IMAGE_DATASETS
+  images = dataset in kinds.MAYBE_IMAGE_DATASETS
   return general + (kinds.IMAGE_MODELS if images else ())
 
 
@@ -279,7 +279,7 @@ def _lazy_training(c: ml_collections.ConfigDict) -> list[Rule]:
     ),
     (
       "lazy_alpha",
-      lazy and c.dataset not in kinds.IMAGE_DATASETS,
+      lazy and c.dataset not in kinds.MAYBE_IMAGE_DATASETS,
       f"must be 0 with config.dataset={c.dataset!r}, which has no images",
     ),
     (
@@ -303,8 +303,13 @@ def _examples(c: ml_collections.ConfigDict) -> list[Rule]:
   held_out = c.validation_fraction > 0
   return [
     (
+      "data_file",
+      c.dataset in kinds.FILE_DATASETS and c.data_file == "",
+      f"must be a file of arrays (.npz) {here}",
+    ),
+    (
       "augment",
-      c.dataset not in kinds.IMAGE_DATASETS and c.augment,
+      c.dataset not in kinds.MAYBE_IMAGE_DATASETS and c.augment,
       f"must be False {here}, which has no images",
     ),
     (

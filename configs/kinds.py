@@ -9,6 +9,9 @@ IMAGE_DATASETS = (
   "svhn_cropped",
   "imagenet2012",
 )
+# Arrays of one's own; what they are is known once they are read.
+FILE_DATASETS = ("npz",)
+MAYBE_IMAGE_DATASETS = IMAGE_DATASETS + FILE_DATASETS
 REGRESSION_DATASETS = (
   "teacher_student",
   "regression_1d",

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Mapping
 import dataclasses
+import os
 from typing import Any
 
 
@@ -56,6 +57,7 @@ class Field:
       a field may differ when a run is resumed.
     each: the field of which this one, a tuple, lists different values.
     entries: kind of the entries of a tuple, int or float.
+    is_path: whether it is a file, whose path is made absolute where it is set.
   """
 
   default: Any
@@ -71,6 +73,7 @@ class Field:
   cadence: bool = False
   each: "Field | None" = None
   entries: type = int
+  is_path: bool = False
 
   @property
   def kind(self) -> type:
@@ -127,6 +130,12 @@ class Field:
     if self.choices:
       return value in self.choices
     return isinstance(value, self.kind)
+
+  def resolve(self, value: Any) -> Any:
+    """Returns a value as it is kept: the same wherever a process is started."""
+    if self.is_path and value:
+      return os.path.abspath(os.path.expanduser(value))
+    return value
 
   def _is_number(self, value: Any, kind: type) -> bool:
     is_float = kind is float and isinstance(value, float)

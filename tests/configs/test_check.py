@@ -110,6 +110,7 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     {"loss": "squared_error", "lazy_alpha": 1.0},
     "must be '' with config.lazy_alpha=1.0",
   ),
+  ("data_file", "", {"dataset": "npz"}, "must be a file of arrays (.npz) with"),
   ("augment", True, TEACHER, "must be False"),
   ("bucket_batches", 1, {}, "must be 0 with config.dataset='digits'"),
   ("validation_fraction", 0.1, {"dataset": "imagenet2012"}, "must be 0"),

@@ -29,6 +29,7 @@ NAME_OF_ENTRIES = {
 # What cannot be out of range, by kind or name, and why.
 NO_RANGE = {
   bool: "has no third value",
+  "data_file": "any text may be a file; refused later, see test_npz",
   "init_from": "any text may be a folder; refused later, see test_init_from",
 }
 
