@@ -200,7 +200,10 @@ def train_and_evaluate(
 def _initial_weights(setup: setup_lib.Setup, workdir: str) -> dict[str, PyTree]:
   """Returns what `config.init_from` names, before anything is written."""
   place = placement.create(
-    setup.config, jax.local_devices(), streamed=setup.is_streamed
+    setup.config,
+    jax.local_devices(),
+    streamed=setup.is_streamed,
+    convolutional=setup.is_convolutional,
   )[0]
   like = {"weights": state.abstract_weights(setup, place.replicated)}
   try:
@@ -377,7 +380,10 @@ def evaluate(
   trained_on.check(workdir, facts, fingerprint.of(datasets))
   setup = setup_lib.create(config, datasets)
   places = placement.create(
-    config, jax.local_devices(), streamed=setup.is_streamed
+    config,
+    jax.local_devices(),
+    streamed=setup.is_streamed,
+    convolutional=setup.is_convolutional,
   )
   one_run = {"weights": state.abstract_weights(setup, places[0].replicated)}
   like = run_axis.abstract(one_run, len(setup.runs))

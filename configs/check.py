@@ -12,6 +12,7 @@ import ml_collections
 from configs import errors
 from configs import fields
 from configs import kinds
+from configs import model_args
 from configs import reading
 from configs import sweep
 
@@ -229,8 +230,14 @@ def _models(c: ml_collections.ConfigDict) -> list[Rule]:
   )
   sim_bn = c.normalization == "sim_bn"
   fitting = _models_for(c.dataset)
+  own = kinds.is_own_model(c.model)
   return [
-    ("model", c.model not in fitting, f"must be {_either(fitting)} {here}"),
+    (
+      "model",
+      c.model not in fitting and not (own and c.dataset not in kinds.GAMES),
+      f"must be {_either(fitting)} {here}",
+    ),
+    ("model_args", not model_args.is_valid(c.model_args), model_args.ALLOWED),
     (
       "num_neurons",
       two_layer and len(c.num_neurons) != 1,
@@ -287,6 +294,11 @@ def _lazy_training(c: ml_collections.ConfigDict) -> list[Rule]:
       lazy and c.model in kinds.RESNETS,
       f"must be 0 with config.model={c.model!r}, whose BatchNorm does not keep"
       " the outputs of the initial weights",
+    ),
+    (
+      "lazy_alpha",
+      lazy and kinds.is_own_model(c.model),
+      "must be 0 with a model of your own, which may have BatchNorm",
     ),
     (
       "init_from",

@@ -1,5 +1,7 @@
 """The data sets and models that a config can name, by their kinds."""
 
+import re
+
 IMAGE_DATASETS = (
   "digits",
   "mnist",
@@ -42,3 +44,17 @@ ATTENTION_MODELS = ("vit", "transformer")
 TEXT_MODELS = ("transformer", "lstm")
 GRAPH_MODELS = ("gcn",)
 GAME_MODELS = ("actor_critic",)
+
+
+def is_own_model(name: object) -> bool:
+  """Whether it is PATH.py:NAME, a Flax module of one's own."""
+  return isinstance(name, str) and bool(
+    re.fullmatch(r".+\.py:[^\W\d]\w*", name)
+  )
+
+
+class OwnModels:
+  """The models that are files of one's own."""
+
+  def __contains__(self, name: object) -> bool:
+    return is_own_model(name)

@@ -9,6 +9,7 @@ from typing import Any
 import ml_collections
 
 from configs import fields
+from configs import kinds
 from configs import reading
 from configs import sweep
 
@@ -29,7 +30,7 @@ def run_name(
     config: the resolved config.
     overrides: names of the fields that were set by flag.
   """
-  parts = [config.dataset, _in_name(config.model)]
+  parts = [config.dataset, _value("model", config.model)]
   stated = set(_IN_EVERY_NAME)
   widths = (("num_neurons", "n"), ("num_filters", "f"), ("hidden_size", "d"))
   for field, prefix in widths:
@@ -55,7 +56,7 @@ def run_name(
 
 
 def _value(name: str, value: Any) -> str:
-  if fields.FIELDS[name].is_path:
+  if fields.FIELDS[name].is_path or kinds.is_own_model(value):
     # As short as the run's own folder, which is below this one, too.
     below = os.path.relpath(value)
     value = value if below.startswith(os.pardir) else below

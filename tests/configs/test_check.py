@@ -75,6 +75,7 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     "must be < 0.5 with config.loss='logistic'",
   ),
   ("model", "vgg11", TEACHER, "must be 'mlp' or 'two_layer' with"),
+  ("model_args", "8", {}, "must be keywords with constants"),
   ("num_neurons", (3, 2), {"model": "two_layer"}, "must have one entry"),
   ("first_layer_norm", 10.0, {}, "must be 0 with config.model='mlp'"),
   ("normalization", "sim_ln", {}, "must be 'none' with config.model='mlp'"),
@@ -103,6 +104,12 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     1.0,
     {"loss": "squared_error", "model": "resnet18"},
     "must be 0 with config.model='resnet18'",
+  ),
+  (
+    "lazy_alpha",
+    1.0,
+    {"loss": "squared_error", "model": "/x.py:Net"},
+    "must be 0 with a model of your own",
   ),
   (
     "init_from",

@@ -30,6 +30,7 @@ NAME_OF_ENTRIES = {
 NO_RANGE = {
   bool: "has no third value",
   "data_file": "any text may be a file; refused later, see test_npz",
+  "model_args": "is parsed; see test_own",
   "init_from": "any text may be a folder; refused later, see test_init_from",
 }
 
