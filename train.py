@@ -20,6 +20,7 @@ from configs import base
 from configs import sweep
 import data
 from data import fingerprint
+from data import task
 from run_folder import checkpoints
 from run_folder import files
 from run_folder import log as log_lib
@@ -105,8 +106,18 @@ def train_and_evaluate(
     weights = _initial_weights(setup, config.init_from)
 
   with contextlib.ExitStack() as stack:
-    places = placement.create(config, devices, streamed=setup.is_streamed)
-    facts = trained_on.facts(found, is_given=is_given, num_calls=len(places))
+    places = placement.create(
+      config,
+      devices,
+      streamed=setup.is_streamed,
+      convolutional=setup.is_convolutional,
+    )
+    facts = trained_on.facts(
+      found,
+      is_given=is_given,
+      num_calls=len(places),
+      task=task.to_json(task.of(setup.dataset)),
+    )
     folder = stack.enter_context(
       contextlib.closing(files.RunFolder(workdir, config, num_devices, facts))
     )
@@ -188,13 +199,13 @@ def train_and_evaluate(
 
     # The result comes after the last checkpoint is on disk.
     saved.wait()
-    facts = {
+    about = {
       "num_steps": trainer.step,
       "wall_time_seconds": time.monotonic() - start,
       "device": devices[0].device_kind,
       "num_devices": num_devices,  # Of each run.
     }
-    return log.finish(trainer.count_parameters(), facts)
+    return log.finish(trainer.count_parameters(), about)
 
 
 def _initial_weights(setup: setup_lib.Setup, workdir: str) -> dict[str, PyTree]:

@@ -16,17 +16,27 @@ TOLERANCE = 1e-5
 DATA = "data"
 GIVEN = "data_given"
 NUM_CALLS = "num_calls"
+# What predictions need to know of the data.
+TASK = "task"
 
 
-def facts(fingerprint: Record, *, is_given: bool, num_calls: int) -> Record:
+def facts(
+  fingerprint: Record, *, is_given: bool, num_calls: int, task: Record
+) -> Record:
   """Returns what config.json states beside config and identity.
 
   Args:
     fingerprint: of the data, as of `data.fingerprint.of`.
     is_given: whether they were given, and are not those that the config names.
     num_calls: how many calls train all runs once.
+    task: as of `data.task.to_json`.
   """
-  return {DATA: fingerprint, GIVEN: is_given, NUM_CALLS: num_calls}
+  return {
+    DATA: fingerprint,
+    GIVEN: is_given,
+    NUM_CALLS: num_calls,
+    TASK: task,
+  }
 
 
 def warn_of_other_calls(before: Record, now: Record) -> None:

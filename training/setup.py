@@ -109,7 +109,7 @@ class Setup:
 
 
 def create_model(
-  config: ml_collections.ConfigDict, dataset: dataset_lib.Dataset
+  config: ml_collections.ConfigDict, dataset: models.Task
 ) -> models.Model:
   """Returns the model that a config names; see `models.create`.
 
