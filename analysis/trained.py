@@ -16,7 +16,6 @@ import numpy as np
 from configs import sweep
 import data
 from data import task as task_lib
-import models
 from run_folder import checkpoints
 from run_folder import files
 from run_folder import naming
@@ -50,7 +49,7 @@ class Trained:
     return {"params": self.weights["params"], **self.weights["model_state"]}
 
   @functools.cached_property
-  def model(self) -> models.Model:
+  def model(self) -> Any:
     """Its Flax module.
 
     Raises:

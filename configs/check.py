@@ -93,6 +93,17 @@ def _sam(c: ml_collections.ConfigDict) -> list[Rule]:
       f"must be <= config.batch_size={c.batch_size}",
     ),
     (
+      "perturb_except",
+      sam and c.perturb_except != "" and c.perturb_only != "",
+      f"must be '' with config.perturb_only={c.perturb_only!r}",
+    ),
+    (
+      "gradient_accumulation",
+      sam and c.gradient_accumulation > 1 and c.microbatch_size > 0,
+      f"must be 1 with config.microbatch_size={c.microbatch_size}, since"
+      " microbatches are taken one after the other",
+    ),
+    (
       "ascent_steps",
       sam and c.ascent_steps > 1 and c.perturbation == "unnormalized",
       "must be 1 with config.perturbation='unnormalized', which has no ball to"
@@ -134,6 +145,11 @@ def _optimization(c: ml_collections.ConfigDict) -> list[Rule]:
       "must be an integer >= 1, or -1",
     ),
     (
+      "nesterov",
+      c.nesterov and c.momentum == 0 and reading.is_read("nesterov", c),
+      "must be False with config.momentum=0.0",
+    ),
+    (
       "warmup_steps",
       c.lr_scheduler == "inverse_sqrt" and c.warmup_steps == 0,
       "must be >= 1 with config.lr_scheduler='inverse_sqrt'",
@@ -147,26 +163,13 @@ def _optimization(c: ml_collections.ConfigDict) -> list[Rule]:
   ]
 
 
-def _losses_for(dataset: str) -> tuple[str, ...]:
-  """Returns the losses that fit the targets of a data set."""
-  if dataset in kinds.REGRESSION_DATASETS:
-    return ("squared_error",)
-  if dataset in kinds.GRAPH_DATASETS:
-    return ("binary_cross_entropy",)
-  if dataset in kinds.GAMES:
-    return ("ppo",)
-  if dataset in kinds.BINARY_DATASETS:
-    return ("logistic", "squared_error")
-  return ("cross_entropy", "squared_error")
-
-
 def _targets(c: ml_collections.ConfigDict) -> list[Rule]:
   here = f"with config.dataset={c.dataset!r}"
   regression = c.dataset in kinds.REGRESSION_DATASETS
   binary = c.dataset in kinds.BINARY_DATASETS
   unknown = c.dataset in kinds.FILE_DATASETS  # See `check_arrays`.
   unlabelled = regression or c.dataset in kinds.GAMES
-  fitting = _losses_for(c.dataset)
+  fitting = kinds.losses_for(c.dataset)
   return [
     ("loss", c.loss not in fitting, f"must be {_either(fitting)} {here}"),
     (
@@ -205,23 +208,6 @@ def _targets(c: ml_collections.ConfigDict) -> list[Rule]:
   ]
 
 
-def _models_for(dataset: str) -> tuple[str, ...]:
-  """Returns the models that fit a data set."""
-  if dataset in kinds.TAGGED_DATASETS:
-    return ("transformer",)
-  if dataset in kinds.SENTENCE_DATASETS:
-    return ("lstm",)
-  if dataset in kinds.GRAPH_DATASETS:
-    return kinds.GRAPH_MODELS
-  if dataset in kinds.GAMES:
-    return kinds.GAME_MODELS
-  general: tuple[str, ...] = ("mlp", "two_layer")
-  if dataset == "signal_noise":  # Its inputs are patches.
-    return (*general, "two_layer_conv")
-  images = dataset in kinds.MAYBE_IMAGE_DATASETS
-  return general + (kinds.IMAGE_MODELS if images else ())
-
-
 def _models(c: ml_collections.ConfigDict) -> list[Rule]:
   here = f"with config.dataset={c.dataset!r}"
   two_layer = c.model == "two_layer"
@@ -229,7 +215,7 @@ def _models(c: ml_collections.ConfigDict) -> list[Rule]:
     f"with config.model={c.model!r}; it needs config.model='two_layer'"
   )
   sim_bn = c.normalization == "sim_bn"
-  fitting = _models_for(c.dataset)
+  fitting = kinds.models_for(c.dataset)
   own = kinds.is_own_model(c.model)
   return [
     (

@@ -179,6 +179,12 @@ def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
       f"config.batch_size={c.batch_size}: must be a multiple of the"
       f" {spread} devices"
     )
+  parts = c.gradient_accumulation
+  if per_device % parts:
+    raise errors.ConfigError(
+      f"config.gradient_accumulation={parts}: must divide the {per_device}"
+      f" examples of a device (config.batch_size={c.batch_size} over {spread})"
+    )
   m = c.microbatch_size if c.optimizer == "sam" else 0
   if m and per_device % m:
     raise errors.ConfigError(

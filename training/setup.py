@@ -1,8 +1,9 @@
 """A config, and everything that is built from it before training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from sam import schedule as schedule_lib
 from training import losses
 from training import metrics
 from training import optimization
+from training import perturbed
 
 
 @dataclasses.dataclass(frozen=True, repr=False)  # JAX prints what it maps.
@@ -66,6 +68,19 @@ class Setup:
   def prunes(self) -> bool:
     """Whether there are masks; those of a dense run in a sweep keep all."""
     return any(run.sparsity for run in self.runs)
+
+  @functools.cached_property
+  def perturbs(self) -> Callable[[str], bool] | None:
+    """Path of a parameter -> whether SAM perturbs it; None: all are."""
+    c = self.config
+    if not (c.perturb_only or c.perturb_except):
+      return None
+
+    def init() -> Any:
+      inputs = self.dataset.normalize(jnp.zeros((1, *self.dataset.input_shape)))
+      return self.model.init(jax.random.key(0), inputs, train=False)
+
+    return perturbed.predicate(c, jax.eval_shape(init)["params"])
 
   @functools.cached_property
   def is_convolutional(self) -> bool:
@@ -214,6 +229,8 @@ def create(
       f"config.sam_end={c.sam_end}: leaves no step to SAM after"
       f" config.sam_begin={c.sam_begin} in {num_steps} steps"
     )
+  if c.optimizer == "sam":
+    _ = setup.perturbs  # Raises what is wrong with the patterns.
   return setup
 
 

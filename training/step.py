@@ -129,7 +129,7 @@ def create(
       _prepare, setup=setup, size=size, sync_axis=sync_axis
     ),
     loss_fn=setup.loss_fn,
-    value_and_grad=_sam(setup, sync_axis) if ascend else _plain,
+    value_and_grad=_sam(setup, sync_axis) if ascend else _plain(setup),
     optimizer=setup.optimizer,
     schedule=setup.schedule,
     rho_schedule=setup.rho_schedule,
@@ -146,14 +146,23 @@ def _sam(setup: Setup, sync_axis: str | None) -> ValueAndGrad:
     asam_eta=c.asam_eta,
     ascent_steps=c.ascent_steps,
     microbatch_size=c.microbatch_size or None,
+    accumulation=c.gradient_accumulation,
     merge_aux=losses.merge_microbatches,
+    perturbs=setup.perturbs,
     sync_axis=sync_axis if c.sync_perturbation else None,
   )
 
 
-def _plain(loss_fn: Any) -> Callable[..., Any]:
-  value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
-  return lambda params, batch, rho: value_and_grad(params, batch)
+def _plain(setup: Setup) -> ValueAndGrad:
+  num_parts = setup.config.gradient_accumulation
+
+  def of(loss_fn: Any) -> Callable[..., Any]:
+    value_and_grad = sam.accumulated(
+      loss_fn, num_parts, losses.merge_microbatches
+    )
+    return lambda params, batch, rho: value_and_grad(params, batch)
+
+  return of
 
 
 def _prepare(

@@ -28,6 +28,13 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     "excludes config.sync_perturbation=True",
   ),
   ("microbatch_size", 256, {}, "must be <= config.batch_size=128"),
+  ("perturb_except", "a", {"perturb_only": "b"}, "must be '' with"),
+  (
+    "gradient_accumulation",
+    2,
+    {"microbatch_size": 32},
+    "must be 1 with config.microbatch_size=32",
+  ),
   ("ascent_steps", 2, {"perturbation": "unnormalized"}, "must be 1"),
   ("sparsity", 0.5, {}, "one of 'random', 'magnitude', 'snip'"),
   (
@@ -50,6 +57,7 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     "for each of config.stage_starts=(0.5,)",
   ),
   ("num_train_steps", 0, {}, ">= 1, or -1"),
+  ("nesterov", True, {"momentum": 0.0}, "must be False with config.momentum=0"),
   ("warmup_steps", 0, {"lr_scheduler": "inverse_sqrt"}, "must be >= 1"),
   ("weight_decay_form", "sst2_example", {}, "must be 'coupled' with"),
   (
