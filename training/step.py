@@ -82,6 +82,9 @@ def train_step(
   changed = aux["model_state"]
   if sync_axis:
     grads, changed = jax.lax.pmean((grads, changed), sync_axis)
+  # Flax keeps running averages in float32, and returns float64 for float64.
+  kept = {name: state.model_state[name] for name in changed}
+  changed = jax.tree.map(lambda x, old: x.astype(old.dtype), changed, kept)
   learning_rate = state.hparams["learning_rate"]
   updates, opt_state = optimizer.update(
     grads,

@@ -60,10 +60,9 @@ class Double(nn.Module):
 
   @nn.compact
   def __call__(self, x, **kwargs):
-    x = x.reshape(len(x), -1)
-    return nn.Dense(
-      self.num_outputs, dtype=self.dtype, param_dtype=self.param_dtype
-    )(x)
+    dtypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    x = nn.Dense(self.num_outputs, **dtypes)(x.reshape(len(x), -1))
+    return nn.BatchNorm(not kwargs["train"], **dtypes)(x)
 
 
 class NoOutputs(nn.Module):
@@ -174,7 +173,7 @@ REFUSED = {
     {},
     r"Wide returns shape \(2, 5\) for 2 inputs; must be \(2, 4\)",
   ),
-  "call": ("net.py:Fails", {}, r"Fails': line 60: TypeError: dot_general"),
+  "call": ("net.py:Fails", {}, r"Fails': line 59: TypeError: dot_general"),
   "value": ("net.py:Net", {"model_args": "act='none'"}, "AttributeError: "),
 }
 
@@ -334,8 +333,10 @@ def test_a_wrong_one_ends_the_program(refused, tmp_path):
 
 
 def test_float64(folder):
+  """Flax's BatchNorm keeps its averages in float32."""
   with jax.enable_x64(True):
-    setup = create(f"{folder}/net.py:Double", dtype="float64")
-    weights = setup.model.init(jax.random.key(0), np.zeros((1, 8, 8, 1)))
-  kernel = weights["params"]["Dense_0"]["kernel"]
-  assert kernel.dtype == np.float64
+    c = config(f"{folder}/net.py:Double", dtype="float64")
+    state = helpers.Trainer(c, helpers.toy_dataset()).run(2)
+  assert state.params["Dense_0"]["kernel"].dtype == np.float64
+  averages = state.model_state["batch_stats"]["BatchNorm_0"]
+  assert averages["mean"].dtype == np.float32
