@@ -29,7 +29,8 @@ from run_folder import files
 from run_folder import scoring
 
 SIZE = "num_unpruned_parameters"
-# These go with the size, and split no curve.
+# These, and the numbers of a model of one's own, go with the size, and split no
+# curve.
 _SHAPE = ("num_neurons", "num_filters", "hidden_size")
 
 
@@ -136,7 +137,9 @@ def print_table(title: str, frame: pd.DataFrame, metric: str) -> None:
   """Prints a frame, with the digits that the metric deserves."""
   digits = 2 if selection.scale(metric) == 100 else 4
   formats = {
-    name: "{:g}" if name in table_lib.FIELDS else f"{{:.{digits}f}}"
+    name: "{:g}"
+    if name in table_lib.FIELDS or name.startswith("model_args.")
+    else f"{{:.{digits}f}}"
     for name in frame.select_dtypes("float").columns
   }
   text = frame.rename(columns={SIZE: "parameters"}).to_string(
@@ -283,10 +286,12 @@ def main() -> None:
   if lacks.any():
     warn(f"left out: {lacks.sum()} runs that have no {metric}")
     runs = runs[~lacks]
-  fields = differing(runs)
+  runs, sizes = table_lib.split_model_args(runs)
+  sizes = [name for name in sizes if runs[name].nunique() > 1]
+  fields = differing(runs) + sizes
   print(f"{len(runs)} runs; they differ in {', '.join(fields) or 'nothing'}")
-  names = conditions(runs, fields)
-  group = [*names, SIZE, *(name for name in _SHAPE if name in fields)]
+  names = conditions(runs, [name for name in fields if name not in sizes])
+  group = [*names, SIZE, *(name for name in _SHAPE if name in fields), *sizes]
   print_means(runs, group, metric)
   if runs.loc[runs["rho"] > 0, "rho"].nunique() > 1:
     print_best_rho(runs, group, choose_by)

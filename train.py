@@ -20,6 +20,7 @@ from configs import base
 from configs import sweep
 import data
 from data import fingerprint
+from data import task
 from run_folder import checkpoints
 from run_folder import files
 from run_folder import log as log_lib
@@ -105,9 +106,17 @@ def train_and_evaluate(
     weights = _initial_weights(setup, config.init_from)
 
   with contextlib.ExitStack() as stack:
-    places = placement.create(config, devices, streamed=setup.is_streamed)
+    places = placement.create(
+      config,
+      devices,
+      streamed=setup.is_streamed,
+      convolutional=setup.is_convolutional,
+    )
     facts = trained_on.facts(
-      found, is_given=is_given, num_at_once=places[0].num_vmapped
+      found,
+      is_given=is_given,
+      num_at_once=places[0].num_vmapped,
+      task=task.to_json(task.of(setup.dataset)),
     )
     folder = stack.enter_context(
       contextlib.closing(files.RunFolder(workdir, config, num_devices, facts))
@@ -190,19 +199,22 @@ def train_and_evaluate(
 
     # The result comes after the last checkpoint is on disk.
     saved.wait()
-    facts = {
+    about = {
       "num_steps": trainer.step,
       "wall_time_seconds": time.monotonic() - start,
       "device": devices[0].device_kind,
       "num_devices": num_devices,  # Of each run.
     }
-    return log.finish(trainer.count_parameters(), facts)
+    return log.finish(trainer.count_parameters(), about)
 
 
 def _initial_weights(setup: setup_lib.Setup, workdir: str) -> dict[str, PyTree]:
   """Returns what `config.init_from` names, before anything is written."""
   place = placement.create(
-    setup.config, jax.local_devices(), streamed=setup.is_streamed
+    setup.config,
+    jax.local_devices(),
+    streamed=setup.is_streamed,
+    convolutional=setup.is_convolutional,
   )[0]
   like = {"weights": state.abstract_weights(setup, place.replicated)}
   try:
@@ -379,7 +391,10 @@ def evaluate(
   trained_on.check(workdir, facts, fingerprint.of(datasets))
   setup = setup_lib.create(config, datasets)
   places = placement.create(
-    config, jax.local_devices(), streamed=setup.is_streamed
+    config,
+    jax.local_devices(),
+    streamed=setup.is_streamed,
+    convolutional=setup.is_convolutional,
   )
   one_run = {"weights": state.abstract_weights(setup, places[0].replicated)}
   like = run_axis.abstract(one_run, len(setup.runs))

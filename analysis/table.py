@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from configs import fields
+from configs import model_args
 from configs import reading
 from run_folder import disk
 from run_folder import files
@@ -81,6 +82,21 @@ def _numbers(prefix: str, record: Mapping[str, Any]) -> dict[str, float]:
     for name, value in record.items()
     if isinstance(value, (int, float)) and not isinstance(value, bool)
   }
+
+
+def split_model_args(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+  """Returns runs whose numbers in 'model_args' have columns, and their names.
+
+  So the width of a model of one's own, 'width=64', is a size, in the column
+  'model_args.width', and what is left of 'model_args' is no size.
+  """
+  args = runs["model_args"]
+  numbers = pd.DataFrame(
+    [model_args.numbers(text) for text in args], index=runs.index
+  ).add_prefix("model_args.")
+  numbers = numbers.fillna(0)  # Where a run does not set it.
+  rest = runs.assign(model_args=args.map(model_args.without_numbers))
+  return rest.join(numbers), list(numbers)
 
 
 def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:

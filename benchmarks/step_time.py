@@ -74,7 +74,9 @@ class Chunks:
 
   def __init__(self, setup: setup_lib.Setup, ascend: bool):
     place = placement.Placement((0,), tuple(jax.devices()))
-    self.steps = placement.steps_per_call(setup.config, streamed=False)
+    self.steps = placement.steps_per_call(
+      setup.config, streamed=False, convolutional=setup.is_convolutional
+    )
     self._state = run_axis.place(state_lib.create_states(setup), place)
     empty = metrics.empty(setup.train_metrics)
     self._metrics = run_axis.place([empty], place)
@@ -151,7 +153,10 @@ def loop_over_chunks(
   have ended. The last evaluation comes after that.
   """
   dataset = random_images(shape, 1280)
-  per_call = placement.steps_per_call(_config(**fields), streamed=False)
+  setup = setup_lib.create(_config(**fields), dataset)
+  per_call = placement.steps_per_call(
+    setup.config, streamed=False, convolutional=setup.is_convolutional
+  )
   num_calls = num_steps // per_call
   total = (num_calls + 2) * per_call
   config = _config(

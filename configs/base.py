@@ -26,6 +26,7 @@ class _Config(ml_collections.ConfigDict):
   def __setitem__(self, name: str, value: Any) -> None:
     if name != "sweep":
       fields.check(name, value)
+      value = fields.FIELDS[name].resolve(value)
     elif not isinstance(value, Mapping | ml_collections.ConfigDict):
       raise errors.ConfigError(
         f"config.sweep={value!r}: set its fields, as in config.sweep.rho"

@@ -12,6 +12,7 @@ import ml_collections
 from configs import errors
 from configs import fields
 from configs import kinds
+from configs import model_args
 from configs import reading
 from configs import sweep
 
@@ -39,9 +40,7 @@ def check(config: ml_collections.ConfigDict) -> None:
       run[name] = values[i % len(values)]
     for name, wrong, allowed in contradictions(run):
       if wrong:
-        raise errors.ConfigError(
-          f"config.{name}={_shown(run[name])}: {allowed}"
-        )
+        raise errors.ConfigError(f"config.{name}={shown(run[name])}: {allowed}")
 
 
 def contradictions(c: ml_collections.ConfigDict) -> Iterator[Rule]:
@@ -57,7 +56,8 @@ def contradictions(c: ml_collections.ConfigDict) -> Iterator[Rule]:
   yield from _sweeps(c)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+  """Returns a value as an error line has it."""
   if isinstance(value, str):
     return repr(value)
   return str(tuple(value) if isinstance(value, list) else value)
@@ -91,6 +91,17 @@ def _sam(c: ml_collections.ConfigDict) -> list[Rule]:
       "microbatch_size",
       sam and c.microbatch_size > c.batch_size,
       f"must be <= config.batch_size={c.batch_size}",
+    ),
+    (
+      "perturb_except",
+      sam and c.perturb_except != "" and c.perturb_only != "",
+      f"must be '' with config.perturb_only={c.perturb_only!r}",
+    ),
+    (
+      "gradient_accumulation",
+      sam and c.gradient_accumulation > 1 and c.microbatch_size > 0,
+      f"must be 1 with config.microbatch_size={c.microbatch_size}, since"
+      " microbatches are taken one after the other",
     ),
     (
       "ascent_steps",
@@ -134,6 +145,11 @@ def _optimization(c: ml_collections.ConfigDict) -> list[Rule]:
       "must be an integer >= 1, or -1",
     ),
     (
+      "nesterov",
+      c.nesterov and c.momentum == 0 and reading.is_read("nesterov", c),
+      "must be False with config.momentum=0.0",
+    ),
+    (
       "warmup_steps",
       c.lr_scheduler == "inverse_sqrt" and c.warmup_steps == 0,
       "must be >= 1 with config.lr_scheduler='inverse_sqrt'",
@@ -147,25 +163,13 @@ def _optimization(c: ml_collections.ConfigDict) -> list[Rule]:
   ]
 
 
-def _losses_for(dataset: str) -> tuple[str, ...]:
-  """Returns the losses that fit the targets of a data set."""
-  if dataset in kinds.REGRESSION_DATASETS:
-    return ("squared_error",)
-  if dataset in kinds.GRAPH_DATASETS:
-    return ("binary_cross_entropy",)
-  if dataset in kinds.GAMES:
-    return ("ppo",)
-  if dataset in kinds.BINARY_DATASETS:
-    return ("logistic", "squared_error")
-  return ("cross_entropy", "squared_error")
-
-
 def _targets(c: ml_collections.ConfigDict) -> list[Rule]:
   here = f"with config.dataset={c.dataset!r}"
   regression = c.dataset in kinds.REGRESSION_DATASETS
   binary = c.dataset in kinds.BINARY_DATASETS
+  unknown = c.dataset in kinds.FILE_DATASETS  # See `check_arrays`.
   unlabelled = regression or c.dataset in kinds.GAMES
-  fitting = _losses_for(c.dataset)
+  fitting = kinds.losses_for(c.dataset)
   return [
     ("loss", c.loss not in fitting, f"must be {_either(fitting)} {here}"),
     (
@@ -192,7 +196,7 @@ def _targets(c: ml_collections.ConfigDict) -> list[Rule]:
     ),
     (
       "step_label_noise",
-      c.step_label_noise > 0 and not binary and not regression,
+      c.step_label_noise > 0 and not (binary or regression or unknown),
       f"must be 0 {here}, which has an output for each class",
     ),
     (
@@ -204,23 +208,6 @@ def _targets(c: ml_collections.ConfigDict) -> list[Rule]:
   ]
 
 
-def _models_for(dataset: str) -> tuple[str, ...]:
-  """Returns the models that fit a data set."""
-  if dataset in kinds.TAGGED_DATASETS:
-    return ("transformer",)
-  if dataset in kinds.SENTENCE_DATASETS:
-    return ("lstm",)
-  if dataset in kinds.GRAPH_DATASETS:
-    return kinds.GRAPH_MODELS
-  if dataset in kinds.GAMES:
-    return kinds.GAME_MODELS
-  general: tuple[str, ...] = ("mlp", "two_layer")
-  if dataset == "signal_noise":  # Its inputs are patches.
-    return (*general, "two_layer_conv")
-  images = dataset in kinds.IMAGE_DATASETS
-  return general + (kinds.IMAGE_MODELS if images else ())
-
-
 def _models(c: ml_collections.ConfigDict) -> list[Rule]:
   here = f"with config.dataset={c.dataset!r}"
   two_layer = c.model == "two_layer"
@@ -228,9 +215,15 @@ def _models(c: ml_collections.ConfigDict) -> list[Rule]:
     f"with config.model={c.model!r}; it needs config.model='two_layer'"
   )
   sim_bn = c.normalization == "sim_bn"
-  fitting = _models_for(c.dataset)
+  fitting = kinds.models_for(c.dataset)
+  own = kinds.is_own_model(c.model)
   return [
-    ("model", c.model not in fitting, f"must be {_either(fitting)} {here}"),
+    (
+      "model",
+      c.model not in fitting and not (own and c.dataset not in kinds.GAMES),
+      f"must be {_either(fitting)} {here}",
+    ),
+    ("model_args", not model_args.is_valid(c.model_args), model_args.ALLOWED),
     (
       "num_neurons",
       two_layer and len(c.num_neurons) != 1,
@@ -279,7 +272,7 @@ def _lazy_training(c: ml_collections.ConfigDict) -> list[Rule]:
     ),
     (
       "lazy_alpha",
-      lazy and c.dataset not in kinds.IMAGE_DATASETS,
+      lazy and c.dataset not in kinds.MAYBE_IMAGE_DATASETS,
       f"must be 0 with config.dataset={c.dataset!r}, which has no images",
     ),
     (
@@ -287,6 +280,11 @@ def _lazy_training(c: ml_collections.ConfigDict) -> list[Rule]:
       lazy and c.model in kinds.RESNETS,
       f"must be 0 with config.model={c.model!r}, whose BatchNorm does not keep"
       " the outputs of the initial weights",
+    ),
+    (
+      "lazy_alpha",
+      lazy and kinds.is_own_model(c.model),
+      "must be 0 with a model of your own, which may have BatchNorm",
     ),
     (
       "init_from",
@@ -303,8 +301,13 @@ def _examples(c: ml_collections.ConfigDict) -> list[Rule]:
   held_out = c.validation_fraction > 0
   return [
     (
+      "data_file",
+      c.dataset in kinds.FILE_DATASETS and c.data_file == "",
+      f"must be a file of arrays (.npz) {here}",
+    ),
+    (
       "augment",
-      c.dataset not in kinds.IMAGE_DATASETS and c.augment,
+      c.dataset not in kinds.MAYBE_IMAGE_DATASETS and c.augment,
       f"must be False {here}, which has no images",
     ),
     (

@@ -1,5 +1,7 @@
 """The data sets and models that a config can name, by their kinds."""
 
+import re
+
 IMAGE_DATASETS = (
   "digits",
   "mnist",
@@ -9,6 +11,9 @@ IMAGE_DATASETS = (
   "svhn_cropped",
   "imagenet2012",
 )
+# Arrays of one's own; what they are is known once they are read.
+FILE_DATASETS = ("npz",)
+MAYBE_IMAGE_DATASETS = IMAGE_DATASETS + FILE_DATASETS
 REGRESSION_DATASETS = (
   "teacher_student",
   "regression_1d",
@@ -39,3 +44,47 @@ ATTENTION_MODELS = ("vit", "transformer")
 TEXT_MODELS = ("transformer", "lstm")
 GRAPH_MODELS = ("gcn",)
 GAME_MODELS = ("actor_critic",)
+
+
+def losses_for(dataset: str) -> tuple[str, ...]:
+  """Returns the losses that fit the targets of a data set."""
+  if dataset in REGRESSION_DATASETS:
+    return ("squared_error",)
+  if dataset in GRAPH_DATASETS:
+    return ("binary_cross_entropy",)
+  if dataset in GAMES:
+    return ("ppo",)
+  if dataset in BINARY_DATASETS:
+    return ("logistic", "squared_error")
+  return ("cross_entropy", "squared_error")
+
+
+def models_for(dataset: str) -> tuple[str, ...]:
+  """Returns the models that fit a data set."""
+  if dataset in TAGGED_DATASETS:
+    return ("transformer",)
+  if dataset in SENTENCE_DATASETS:
+    return ("lstm",)
+  if dataset in GRAPH_DATASETS:
+    return GRAPH_MODELS
+  if dataset in GAMES:
+    return GAME_MODELS
+  general: tuple[str, ...] = ("mlp", "two_layer")
+  if dataset == "signal_noise":  # Its inputs are patches.
+    return (*general, "two_layer_conv")
+  images = dataset in MAYBE_IMAGE_DATASETS
+  return general + (IMAGE_MODELS if images else ())
+
+
+def is_own_model(name: object) -> bool:
+  """Whether it is PATH.py:NAME, a Flax module of one's own."""
+  return isinstance(name, str) and bool(
+    re.fullmatch(r".+\.py:[^\W\d]\w*", name)
+  )
+
+
+class OwnModels:
+  """The models that are files of one's own."""
+
+  def __contains__(self, name: object) -> bool:
+    return is_own_model(name)

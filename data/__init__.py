@@ -13,6 +13,7 @@ from data import label_noise
 from data import lexicon
 from data import matrix_factorization
 from data import motifs
+from data import npz
 from data import regression_1d
 from data import signal_noise
 from data import teacher_student
@@ -37,6 +38,7 @@ _OFFLINE = {
   "lexicon": lexicon.load,
   "motifs": motifs.load,
   "breakout": breakout.load,
+  "npz": npz.load,
 }
 
 

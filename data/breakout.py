@@ -45,5 +45,5 @@ def load(config: ml_collections.ConfigDict) -> dataset.Dataset:
     input_shape=FRAMES,
     num_outputs=NUM_ACTIONS + 1,
     num_classes=None,
-    normalize=lambda x: dataset.identity(x) / 255,
+    normalize=dataset.Scaled(255),
   )

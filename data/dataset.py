@@ -82,15 +82,33 @@ def token_ids(inputs: jax.Array) -> jax.Array:
   return inputs.astype(jnp.int32)
 
 
-def image_normalizer(mean: Any, std: Any) -> Normalize:
+@dataclasses.dataclass(frozen=True)
+class Scaled:
+  """The `normalize` that returns (inputs / scale - mean) / std.
+
+  Attributes:
+    scale: of all inputs.
+    mean: per channel, which is the last axis; (): nothing is subtracted.
+    std: per channel, if there is a mean.
+  """
+
+  scale: float
+  mean: tuple[float, ...] = ()
+  std: tuple[float, ...] = ()
+
+  def __call__(self, inputs: jax.Array) -> jax.Array:
+    x = inputs.astype(jnp.result_type(float)) / self.scale
+    if not self.mean:
+      return x
+    shape = (1,) * (inputs.ndim - 1) + (-1,)
+    return (x - np.reshape(self.mean, shape)) / np.reshape(self.std, shape)
+
+
+def image_normalizer(
+  mean: tuple[float, ...], std: tuple[float, ...]
+) -> Normalize:
   """Returns (uint8 image / 255 - mean) / std, mean and std per channel."""
-
-  def normalize(images: jax.Array) -> jax.Array:
-    x = images.astype(jnp.result_type(float)) / 255
-    shape = (1,) * (images.ndim - 1) + (-1,)
-    return (x - np.reshape(mean, shape)) / np.reshape(std, shape)
-
-  return normalize
+  return Scaled(255, mean, std)
 
 
 @dataclasses.dataclass(frozen=True)

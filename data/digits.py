@@ -49,5 +49,5 @@ def load(config: ml_collections.ConfigDict) -> dataset.Dataset:
     num_classes=10,
     # A digit has no mirror symmetry.
     augment=augment.crop_and_flip(1, flip=False) if config.augment else None,
-    normalize=lambda x: dataset.identity(x) / MAX_PIXEL,
+    normalize=dataset.Scaled(MAX_PIXEL),
   )

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 
 from data import dataset
+from data import published
 from data import quiet_tensorflow
 
 PROBE_SECONDS = 4.0
@@ -53,18 +54,18 @@ def open_builder(name: str, data_dir: str | None, splits: Sequence[str]) -> Any:
   Raises:
     DataError: the files are missing and cannot be made, or are damaged.
   """
-  root = _root(data_dir)
+  folder_of_all = root(data_dir)
   quiet_tensorflow.set_up()
   import tensorflow_datasets as tfds
 
   tfds_name = TFDS_NAMES.get(name, name)
-  folder = root / tfds_name
+  folder = folder_of_all / tfds_name
   with readable(folder):
-    builder = tfds.builder(tfds_name, data_dir=str(root))
+    builder = tfds.builder(tfds_name, data_dir=str(folder_of_all))
     folder = pathlib.Path(builder.data_dir)
     prepared = (folder / "dataset_info.json").exists()
   if not prepared:
-    _prepare(builder, name, root)
+    _prepare(builder, name, folder_of_all)
   quiet_tensorflow.load()
   for split in splits:
     if split not in builder.info.splits:
@@ -112,14 +113,27 @@ def read_all(
     yield from tfds.as_numpy(examples)
 
 
-def _root(data_dir: str | None) -> pathlib.Path:
+def root(data_dir: str | None) -> pathlib.Path:
+  """Returns the folder of all data, which need not be there.
+
+  Raises:
+    DataError: it is no folder, or may not be read.
+  """
   path = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  root = pathlib.Path(path).expanduser().absolute()
-  if root.exists() and not root.is_dir():
-    raise dataset.DataError(f"data_dir={str(root)!r}: is not a folder")
-  if root.exists() and not os.access(root, os.R_OK | os.X_OK):
-    raise dataset.DataError(f"data_dir={str(root)!r}: may not be read")
-  return root
+  folder = pathlib.Path(path).expanduser().absolute()
+  if folder.exists() and not folder.is_dir():
+    raise dataset.DataError(f"data_dir={str(folder)!r}: is not a folder")
+  if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+    raise dataset.DataError(f"data_dir={str(folder)!r}: may not be read")
+  return folder
+
+
+def prepared(name: str, data_dir: str | None) -> list[pathlib.Path]:
+  """Returns the files of all versions of a data set that TFDS has written."""
+  folders = [
+    info.parent for info in root(data_dir).glob(f"{name}/*/dataset_info.json")
+  ]
+  return [f for folder in folders for f in folder.iterdir() if f.is_file()]
 
 
 def _prepare(builder: Any, name: str, root: pathlib.Path) -> None:
@@ -128,7 +142,10 @@ def _prepare(builder: Any, name: str, root: pathlib.Path) -> None:
   missing = f"config.dataset={name!r}: not found in {builder.data_dir}"
   if not root.exists():
     missing += f" (there is no folder {root})"
-  otherwise = f"or try {OFFLINE_CONFIGS[name]}, which needs no download"
+  otherwise = (
+    f"{published.missing(name, root)}or try {OFFLINE_CONFIGS[name]}, which"
+    " needs no download"
+  )
   if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
     manual = root / "downloads" / "manual"
     if not all((manual / file).exists() for file in IMAGENET_FILES):

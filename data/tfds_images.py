@@ -1,7 +1,8 @@
 """Image classification data sets that are read through TFDS.
 
-The small ones are read whole, in the order of TFDS's files; ImageNet is
-streamed (data/imagenet.py).
+The small ones are read whole, in the order of TFDS's files, and kept decoded
+(data/kept.py); where TFDS's files are not there, from those that the authors
+published (data/published.py). ImageNet is streamed (data/imagenet.py).
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,11 @@ import numpy as np
 from data import augment
 from data import dataset
 from data import imagenet
+from data import kept
+from data import published
 from data import tfds_files
+
+SPLITS = ("train", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +29,14 @@ class _Recipe:
   Attributes:
     padding: of the random crop, in pixels on each side.
     flip: whether left and right may be exchanged.
+    num_classes: of its labels.
     mean: of pixel / 255, per channel.
     std: of pixel / 255, per channel.
   """
 
   padding: int
   flip: bool
+  num_classes: int = 10
   mean: tuple[float, ...] = (0.0,)
   std: tuple[float, ...] = (1.0,)
 
@@ -48,6 +55,7 @@ _RECIPES: Mapping[str, _Recipe] = {
   "cifar100": _Recipe(
     padding=4,
     flip=True,
+    num_classes=100,
     mean=(0.5071, 0.4867, 0.4408),
     std=(0.2675, 0.2565, 0.2761),
   ),
@@ -76,18 +84,17 @@ def load(
   if config.dataset == "imagenet2012":
     return imagenet.load(config, data_dir)
   recipe = _RECIPES[config.dataset]
-  builder = tfds_files.open_builder(config.dataset, data_dir, ("train", "test"))
-  train = _read(builder, "train")
-  num_classes = builder.info.features["label"].num_classes
+  splits = _splits(config.dataset, data_dir)
+  train = splits["train"]
   return dataset.Dataset(
     name=config.dataset,
     splits={
       **dataset.hold_out(train, config),
-      "test": _read(builder, "test"),
+      "test": splits["test"],
     },
-    input_shape=builder.info.features["image"].shape,
-    num_outputs=num_classes,
-    num_classes=num_classes,
+    input_shape=train.inputs.shape[1:],
+    num_outputs=recipe.num_classes,
+    num_classes=recipe.num_classes,
     augment=(
       augment.crop_and_flip(recipe.padding, flip=recipe.flip)
       if config.augment
@@ -97,7 +104,31 @@ def load(
   )
 
 
-def _read(builder: Any, split: str) -> dataset.ArraySplit:
+def _splits(name: str, data_dir: str | None) -> dict[str, dataset.ArraySplit]:
+  """Returns 'train' and 'test' whole."""
+  prepared = tfds_files.prepared(name, data_dir)
+  folder = published.find(name, tfds_files.root(data_dir))
+  if not prepared and folder is not None:
+    return published.read(name, folder)
+
+  def decode() -> dict[str, np.ndarray]:
+    builder = tfds_files.open_builder(name, data_dir, SPLITS)
+    return {k: x for split in SPLITS for k, x in _read(builder, split).items()}
+
+  if prepared:
+    versions = sorted({file.parent.name for file in prepared})
+    arrays = kept.load("-".join((name, *versions)), prepared, decode)
+  else:
+    arrays = decode()  # Once TFDS has made its files.
+  return {
+    split: dataset.ArraySplit(
+      arrays[f"{split}_images"], arrays[f"{split}_labels"]
+    )
+    for split in SPLITS
+  }
+
+
+def _read(builder: Any, split: str) -> dict[str, np.ndarray]:
   import tensorflow_datasets as tfds
 
   with tfds_files.readable(builder.data_dir):
@@ -107,6 +138,7 @@ def _read(builder: Any, split: str) -> dataset.ArraySplit:
       shuffle_files=False,
       read_config=tfds.ReadConfig(try_autocache=False),
     )
-  return dataset.ArraySplit(
-    examples["image"].numpy(), examples["label"].numpy().astype(np.int32)
-  )
+  return {
+    f"{split}_images": examples["image"].numpy(),
+    f"{split}_labels": examples["label"].numpy().astype(np.int32),
+  }

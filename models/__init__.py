@@ -1,5 +1,6 @@
 """Flax (Linen) models, one family a file."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from flax import linen as nn
@@ -11,6 +12,7 @@ from models import centred
 from models import gcn
 from models import lstm
 from models import mlp
+from models import own
 from models import resnet
 from models import transformer
 from models import two_layer
@@ -49,7 +51,11 @@ class Model(Protocol):
   ) -> Any: ...
 
 
-def create(config: ml_collections.ConfigDict, dataset: Task) -> Model:
+def create(
+  config: ml_collections.ConfigDict,
+  dataset: Task,
+  model_args: Mapping[str, Any] | None = None,
+) -> Model:
   """Returns the model that the config names, as big as the data set needs.
 
   It is called as `apply(variables, inputs, train: bool)` and returns logits
@@ -58,23 +64,33 @@ def create(config: ml_collections.ConfigDict, dataset: Task) -> Model:
 
   Args:
     config: reads the fields of the section "model" in configs/fields/, and
-      lazy_alpha.
+      lazy_alpha. A `config.model` that is PATH.py:NAME is a class in a file.
     dataset: gives the number of outputs; of a text, also that of token ids and
       the one that is padding.
+    model_args: fields of that class, by name.
 
   Raises:
+    own.Unusable: there is no such class, or it cannot be used.
     ValueError: unknown `config.model`.
   """
+  if ":" in config.model:
+    return own.create(
+      config.model, dataset.num_outputs, model_args or {}, _dtypes(config.dtype)
+    )
   model = _create(config, dataset)
   return centred.Centred(model) if config.lazy_alpha else model
 
 
-def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
-  dtype = jnp.dtype(config.dtype)
+def _dtypes(name: str) -> dict[str, Any]:
+  dtype = jnp.dtype(name)
   # Parameters stay float32 in bfloat16: there, SAM's perturbation would leave
   # most weights where they are.
   param_dtype = jnp.promote_types(dtype, jnp.float32)
-  dtypes: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype}
+  return {"dtype": dtype, "param_dtype": param_dtype}
+
+
+def _create(config: ml_collections.ConfigDict, dataset: Task) -> nn.Module:
+  dtypes = _dtypes(config.dtype)
   if config.model == "mlp":
     return mlp.MLP(
       num_outputs=dataset.num_outputs,

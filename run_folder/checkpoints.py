@@ -185,14 +185,15 @@ def has_whole(workdir: str | pathlib.Path) -> bool:
 
 
 def restore(
-  workdir: str | pathlib.Path, which: str, like: Items
+  workdir: str | pathlib.Path, which: str, like: Items | None = None
 ) -> tuple[int, Items]:
   """Returns (step, items) of a run folder's checkpoint.
 
   Args:
     workdir: the run folder.
     which: 'latest', 'best' or a step.
-    like: the items to restore, with their shapes, dtypes and shardings.
+    like: the items to restore, with their shapes, dtypes and shardings; None:
+      the weights, whatever they are, on one device.
 
   Raises:
     CheckpointError: there is no such checkpoint, or it is damaged, or it does
@@ -224,7 +225,10 @@ def _finished_steps(directory: pathlib.Path) -> list[int]:
 
 
 def _read(
-  workdir: str | pathlib.Path, steps: list[int], which: str, like: Items
+  workdir: str | pathlib.Path,
+  steps: list[int],
+  which: str,
+  like: Items | None,
 ) -> tuple[int, Items]:
   directory = _directory(workdir)
   if not steps:
@@ -238,6 +242,15 @@ def _read(
       raise CheckpointError(
         f"{directory}: checkpoint {step} is that of step {saved}"
       )
+    if like is None:
+      place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+      saved_tree = _metadata(directory / str(step) / "weights")
+      like = {
+        "weights": jax.tree.map(
+          lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+          saved_tree,
+        )
+      }
     for name, tree in like.items():
       misfit = _misfit(directory / str(step) / name, tree)
       if misfit:
@@ -250,14 +263,19 @@ def _read(
 
 def _misfit(path: pathlib.Path, tree: PyTree) -> str | None:
   """Returns how the saved tree differs from this one in shape, or None."""
-  with ocp.StandardCheckpointer() as checkpointer:
-    saved = _shapes(checkpointer.metadata(path).item_metadata.tree)
+  saved = _shapes(_metadata(path))
   wanted = _shapes(tree)
   for name in sorted(saved.keys() | wanted.keys()):
     found, expected = saved.get(name, "missing"), wanted.get(name, "absent")
     if found != expected:
       return f"{name} is {found}, not {expected}"
   return None
+
+
+def _metadata(path: pathlib.Path) -> PyTree:
+  """Returns shapes and dtypes of a saved item."""
+  with ocp.StandardCheckpointer() as checkpointer:
+    return checkpointer.metadata(path).item_metadata.tree
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

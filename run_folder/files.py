@@ -22,6 +22,7 @@ from configs import base
 from configs import fields
 from configs import reading
 from configs import sweep
+from run_folder import changes
 from run_folder import disk
 from run_folder import naming
 from run_folder import records
@@ -158,7 +159,9 @@ class RunFolder:
       self.path.mkdir(parents=True, exist_ok=True)
       disk.refuse_links(self.path, (*FOLDERS, *filter(None, self._names)))
       self._lock = on_error.enter_context(_lock(self.path))
-      mine = _check_identity(self.path, config, num_devices)
+      mine, is_longer = _check_identity(self.path, config, num_devices)
+      if is_longer:  # First, since a process may be killed here.
+        (self.path / RESULT).unlink(missing_ok=True)
       disk.write_json(
         self.path / CONFIG,
         {"config": to_json(config), "identity": mine} | facts,
@@ -228,14 +231,16 @@ def _usable(workdir: str | os.PathLike[str]) -> AbstractContextManager[None]:
 
 def _check_identity(
   path: pathlib.Path, config: ml_collections.ConfigDict, num_devices: int
-) -> Record:
-  """Returns the identity of the run, which the folder must not contradict."""
-  mine = identity(config) | {"num_devices": num_devices}
-  if (path / CONFIG).exists():
-    # Not what was written as the identity then, when there were other fields.
-    theirs = identity(_read_config(path))
-    check_same(path, theirs | {"num_devices": _num_devices(path)}, mine)
-  return mine
+) -> tuple[Record, bool]:
+  """Returns the identity of a run, and whether it is longer than its folder."""
+  mine = identity(config) | {changes.DEVICES: num_devices}
+  if not (path / CONFIG).exists():
+    return mine, False
+  # Not what was written as the identity then, when there were other fields.
+  theirs = identity(_read_config(path)) | {changes.DEVICES: _num_devices(path)}
+  same = changes.allowed(theirs, mine)
+  check_same(path, theirs | {name: mine[name] for name in same}, mine)
+  return mine, bool(same & {*changes.LENGTHS})
 
 
 def read_facts(workdir: str | os.PathLike[str]) -> Record:
@@ -256,8 +261,8 @@ def read_result(
   """
   path = pathlib.Path(workdir)
   with _usable(workdir):
-    _check_identity(path, config, num_devices)
-    if not (path / RESULT).exists():
+    _, is_longer = _check_identity(path, config, num_devices)
+    if is_longer or not (path / RESULT).exists():
       return None
     found = disk.read_object(path / RESULT)
     result = records.checked(found, naming.run_names(config))
@@ -301,7 +306,7 @@ def check_same(path: str | pathlib.Path, theirs: Record, mine: Record) -> None:
     if old != new:
       raise RunError(
         f"workdir {path}: holds a run with {name}={old!r}, not {new!r};"
-        " give another --workdir"
+        f" {changes.advice(path, name, theirs, mine)}"
       )
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 import hashlib
+import os
 import re
 from typing import Any
 
 import ml_collections
 
 from configs import fields
+from configs import kinds
 from configs import reading
 from configs import sweep
 
@@ -28,7 +30,7 @@ def run_name(
     config: the resolved config.
     overrides: names of the fields that were set by flag.
   """
-  parts = [config.dataset, config.model]
+  parts = [config.dataset, _value("model", config.model)]
   stated = set(_IN_EVERY_NAME)
   widths = (("num_neurons", "n"), ("num_filters", "f"), ("hidden_size", "d"))
   for field, prefix in widths:
@@ -42,7 +44,7 @@ def run_name(
       stated.add(field)
   sweeps = {f"sweep.{name}" for name in sweep.swept(config)}
   parts += [
-    f"{name}={_in_name(config[name])}"
+    f"{name}={_value(name, config[name])}"
     for name in sorted(sweeps | set(overrides) - stated)
     if reading.is_read(name, config) and not fields.FIELDS[name].cadence
   ]
@@ -51,6 +53,14 @@ def run_name(
     digest = hashlib.sha256(name.encode()).hexdigest()[:12]
     name = f"{name[:MAX_NAME]}-{digest}"
   return name
+
+
+def _value(name: str, value: Any) -> str:
+  if fields.FIELDS[name].is_path or kinds.is_own_model(value):
+    # As short as the run's own folder, which is below this one, too.
+    below = os.path.relpath(value)
+    value = value if below.startswith(os.pardir) else below
+  return _in_name(value)
 
 
 def _in_name(value: Any) -> str:

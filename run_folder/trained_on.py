@@ -16,17 +16,27 @@ TOLERANCE = 1e-5
 DATA = "data"
 GIVEN = "data_given"
 NUM_AT_ONCE = "num_at_once"
+# What predictions need to know of the data.
+TASK = "task"
 
 
-def facts(fingerprint: Record, *, is_given: bool, num_at_once: int) -> Record:
+def facts(
+  fingerprint: Record, *, is_given: bool, num_at_once: int, task: Record
+) -> Record:
   """Returns what config.json states beside config and identity.
 
   Args:
     fingerprint: of the data, as of `data.fingerprint.of`.
     is_given: whether they were given, and are not those that the config names.
     num_at_once: how many runs a device trains in one call.
+    task: as of `data.task.to_json`.
   """
-  return {DATA: fingerprint, GIVEN: is_given, NUM_AT_ONCE: num_at_once}
+  return {
+    DATA: fingerprint,
+    GIVEN: is_given,
+    NUM_AT_ONCE: num_at_once,
+    TASK: task,
+  }
 
 
 def warn_of_other_calls(before: Record, now: Record) -> None:

@@ -20,6 +20,7 @@ GradFn = Callable[
 
 # Added to every norm that divides, as in the published code.
 NORM_EPS = 1e-12
+PERTURBED_LOSS = "perturbed_loss"
 # A loop this short is unrolled: XLA's CPU convolutions are slow inside loops.
 MAX_UNROLLED_MICROBATCHES = 8
 
@@ -86,6 +87,81 @@ def _project(
   return jax.tree.map(lambda e: shrink * e, eps)
 
 
+def _only(grads: Params, perturbs: Callable[[str], bool]) -> Params:
+  """Returns the gradient with zeros for what is not perturbed."""
+
+  def part(path: Any, grad: jax.Array) -> jax.Array:
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    return grad if perturbs(name) else jnp.zeros_like(grad)
+
+  return jax.tree_util.tree_map_with_path(part, grads)
+
+
+def accumulated(
+  loss_fn: LossFn,
+  num_parts: int,
+  merge_aux: Callable[[Any], Any] | None = None,
+) -> Callable[[Params, PyTree], Any]:
+  """Returns `jax.value_and_grad(loss_fn, has_aux=True)`, part by part.
+
+  So the memory of a step is that of a part. The gradient is that of the whole
+  batch but for the order of its sums, unless the loss of an example depends on
+  its neighbours, as with BatchNorm.
+
+  Args:
+    loss_fn: (params, batch) -> (loss, aux); see `value_and_grad`. The loss is
+      a mean over the examples.
+    num_parts: into which a batch is cut, in the order of its examples.
+    merge_aux: see `value_and_grad`.
+  """
+  grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+  if num_parts == 1:
+    return grad_fn
+
+  def grad_of_parts(params, batch):
+    num_examples = len(jax.tree.leaves(batch)[0])
+    if num_examples % num_parts:
+      raise ValueError(
+        f"{num_parts} parts do not divide the {num_examples} examples of the"
+        " batch"
+      )
+    return _mean_of_parts(grad_fn, params, batch, num_parts, merge_aux)
+
+  return grad_of_parts
+
+
+def _mean_of_parts(
+  grad_fn: Callable[[Params, PyTree], Any],
+  params: Params,
+  batch: PyTree,
+  count: int,
+  merge_aux: Callable[[Any], Any] | None,
+) -> Any:
+  """Returns the mean of ((loss, aux), gradient) over the parts of a batch."""
+  parts = jax.tree.map(
+    lambda x: x.reshape(count, len(x) // count, *x.shape[1:]), batch
+  )
+
+  def add(total, part):
+    value, grads = grad_fn(params, part)
+    return jax.tree.map(jnp.add, total, grads), value
+
+  total, (losses, aux) = jax.lax.scan(
+    add,
+    jax.tree.map(jnp.zeros_like, params),
+    parts,
+    unroll=(
+      count <= MAX_UNROLLED_MICROBATCHES and jax.default_backend() == "cpu"
+    ),
+  )
+  perturbed = {
+    name: jnp.mean(aux.pop(name)) for name in (PERTURBED_LOSS,) if name in aux
+  }
+  aux = merge_aux(aux) if merge_aux else aux
+  grads = jax.tree.map(lambda g: g / count, total)
+  return (jnp.mean(losses), aux | perturbed), grads
+
+
 def value_and_grad(
   loss_fn: LossFn,
   *,
@@ -93,7 +169,9 @@ def value_and_grad(
   asam_eta: float = 0.01,
   ascent_steps: int = 1,
   microbatch_size: int | None = None,
+  accumulation: int = 1,
   merge_aux: Callable[[Any], Any] | None = None,
+  perturbs: Callable[[str], bool] | None = None,
   sync_axis: str | None = None,
 ) -> GradFn:
   """Like `jax.value_and_grad(loss_fn, has_aux=True)`, with SAM's gradient.
@@ -113,8 +191,13 @@ def value_and_grad(
     microbatch_size: the m of m-sharpness: the batch is cut into microbatches
       of m examples in their order, each has its own perturbation, and their
       gradients are averaged. None: one microbatch. Must divide the batch.
-    merge_aux: combines the aux of the microbatches, stacked on a new leading
-      axis; read only with more than one microbatch (default: leave stacked).
+    accumulation: the parts into which each microbatch is cut to save memory,
+      but not perturbation: all of its parts share one, that of their mean
+      gradient. Must divide the microbatch; see `accumulated`.
+    merge_aux: combines the aux of the microbatches, or parts, stacked on a new
+      leading axis; read only with more than one (default: leave stacked).
+    perturbs: path of a parameter, such as 'Dense_0/kernel' -> whether it is
+      perturbed; norms are taken over those that are. None: all are.
     sync_axis: name of a mapped axis over which the ascent gradient is
       averaged, so that all devices share one perturbation.
 
@@ -125,14 +208,16 @@ def value_and_grad(
 
   Raises:
     ValueError: while tracing, if `microbatch_size` does not divide the batch,
-      or there is no such perturbation.
+      or `accumulation` a microbatch, or there is no such perturbation.
     TypeError: while tracing, if `aux` is not a dict.
   """
-  plain_grad = jax.value_and_grad(loss_fn, has_aux=True)
+  plain_grad = accumulated(loss_fn, accumulation, merge_aux)
 
   def ascend(params, grads, eps, rho):
     if sync_axis is not None:
       grads = jax.lax.pmean(grads, sync_axis)
+    if perturbs is not None:
+      grads = _only(grads, perturbs)
     step = perturbation_from(
       grads, params, rho, kind=perturbation, asam_eta=asam_eta
     )
@@ -151,7 +236,7 @@ def value_and_grad(
       eps = ascend(params, grads, eps, rho)
     perturbed = jax.tree.map(jnp.add, params, eps)
     (perturbed_loss, _), grads = plain_grad(perturbed, batch)
-    return (loss, aux | {"perturbed_loss": perturbed_loss}), grads
+    return (loss, aux | {PERTURBED_LOSS: perturbed_loss}), grads
 
   def sam_grad(params, batch, rho):
     if microbatch_size is None:
@@ -165,27 +250,12 @@ def value_and_grad(
       )
     if count == 1:
       return one_microbatch(params, batch, rho)
-
-    microbatches = jax.tree.map(
-      lambda x: x.reshape(count, size, *x.shape[1:]), batch
+    return _mean_of_parts(
+      lambda params, batch: one_microbatch(params, batch, rho),
+      params,
+      batch,
+      count,
+      merge_aux,
     )
-
-    def add(total, microbatch):
-      (loss, aux), grads = one_microbatch(params, microbatch, rho)
-      return jax.tree.map(jnp.add, total, grads), (loss, aux)
-
-    total, (losses, aux) = jax.lax.scan(
-      add,
-      jax.tree.map(jnp.zeros_like, params),
-      microbatches,
-      unroll=(
-        count <= MAX_UNROLLED_MICROBATCHES and jax.default_backend() == "cpu"
-      ),
-    )
-    perturbed_loss = jnp.mean(aux.pop("perturbed_loss"))
-    aux = merge_aux(aux) if merge_aux else aux
-    grads = jax.tree.map(lambda g: g / count, total)
-    aux = aux | {"perturbed_loss": perturbed_loss}
-    return (jnp.mean(losses), aux), grads
 
   return sam_grad

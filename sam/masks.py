@@ -79,6 +79,12 @@ def create(
   return jax.tree.unflatten(treedef, [jnp.asarray(m) for m in masks])
 
 
+def has_kernels(params: PyTree) -> bool:
+  """Whether there is anything to prune."""
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  return any(_is_kernel(path) for path, _ in leaves)
+
+
 def _is_kernel(path: tuple[Any, ...]) -> bool:
   return getattr(path[-1], "key", None) == "kernel"
 

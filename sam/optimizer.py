@@ -61,6 +61,7 @@ def create(
   schedule: Schedule,
   *,
   momentum: float = 0.9,
+  nesterov: bool = False,
   adam_b1: float = 0.9,
   adam_b2: float = 0.999,
   adam_eps: float = 1e-8,
@@ -79,6 +80,8 @@ def create(
     name: 'sgd', 'adam' or 'adamw'.
     schedule: the factor on the learning rate at each step.
     momentum: of SGD, heavy-ball; 0 keeps nothing in memory.
+    nesterov: whether it is Nesterov's instead: with v = momentum v + g, a step
+      is g + momentum v, not v (as in PyTorch).
     adam_b1: decay of Adam's mean.
     adam_b2: decay of Adam's square.
     adam_eps: added to Adam's denominator.
@@ -99,7 +102,7 @@ def create(
   """
   last = []
   if name == "sgd":
-    trace = [optax.trace(momentum)] if momentum else []
+    trace = [optax.trace(momentum, nesterov)] if momentum else []
     parts = [_add_decayed_weights(), *trace]
     if decay_after_learning_rate:
       parts, last = trace, [_add_decayed_weights()]

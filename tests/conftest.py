@@ -20,6 +20,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
   _cache = tempfile.mkdtemp(prefix="jax-cache-")
   atexit.register(shutil.rmtree, _cache, ignore_errors=True)
   os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
+  os.environ["SAM_OVERPARAM_DATA_CACHE"] = "off"
 # CPUs repeat their bits; collectives are only tested where there are two.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"

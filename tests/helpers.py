@@ -52,7 +52,9 @@ class Trainer:
     self.placement = placement.Placement(
       (0,), tuple(jax.devices()[:num_devices])
     )
-    self._steps_per_call = placement.steps_per_call(c, streamed=False)
+    self._steps_per_call = placement.steps_per_call(
+      c, streamed=False, convolutional=self.setup.is_convolutional
+    )
     (self.feed,) = state_lib.create_feeds(self.setup, num_devices)
     self.resident = run_axis.Residents().place(
       self.setup.datasets, "train", self.placement

@@ -22,6 +22,7 @@ from sharpness import measures
 from sharpness import objective as objective_lib
 from training import losses
 from training import placement
+from training import setup as setup_lib
 from training.setup import Setup
 
 PyTree = Any
@@ -60,7 +61,7 @@ class Objectives:
     config.dropout = 0.0  # A function of the weights alone.
     if config.dtype == "bfloat16":
       config.dtype = "float32"
-    model = models.create(config, setup.dataset)
+    model = setup_lib.create_model(config, setup.dataset)
     self._predict = {
       train: _Predict(model, setup.dataset.normalize, train)
       for train in (False, True)

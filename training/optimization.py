@@ -33,6 +33,7 @@ def create_optimizer(
     reading.base_optimizer(config),
     factor,
     momentum=config.momentum,
+    nesterov=config.nesterov,
     adam_b1=config.adam_b1,
     adam_b2=config.adam_b2,
     adam_eps=config.adam_eps,

@@ -9,7 +9,6 @@ import ml_collections
 import numpy as np
 
 from configs import errors
-from configs import kinds
 from configs import reading
 from configs import sweep
 
@@ -85,6 +84,7 @@ def create(
   devices: Sequence[jax.Device],
   *,
   streamed: bool,
+  convolutional: bool,
 ) -> list[Placement]:
   """Returns the parts of a run, or of a sweep, that are trained by one call.
 
@@ -92,6 +92,7 @@ def create(
     config: with its sweep.
     devices: all there are.
     streamed: whether the training set is.
+    convolutional: whether the model is.
   """
   num_runs = len(sweep.runs(config))
   # A run is also evaluated where there are fewer devices.
@@ -102,7 +103,7 @@ def create(
   ]
   mode = config.sweep_mode
   if mode == "auto":
-    mode = "loop" if is_convolutional(config) or streamed else "vmap"
+    mode = "loop" if convolutional or streamed else "vmap"
   if mode == "loop":
     return [
       Placement((run,), places[run % len(places)]) for run in range(num_runs)
@@ -128,16 +129,14 @@ def create(
   ]
 
 
-def is_convolutional(config: ml_collections.ConfigDict) -> bool:
-  return config.model in kinds.CONVOLUTIONAL_MODELS
-
-
-def steps_per_call(config: ml_collections.ConfigDict, *, streamed: bool) -> int:
+def steps_per_call(
+  config: ml_collections.ConfigDict, *, streamed: bool, convolutional: bool
+) -> int:
   """Returns the training steps in one call to the device."""
   if config.steps_per_call:
     return config.steps_per_call
   # XLA's CPU backend runs convolutions 5 to 8 times slower inside a loop.
-  slow_loop = is_convolutional(config) and jax.default_backend() == "cpu"
+  slow_loop = convolutional and jax.default_backend() == "cpu"
   return 1 if streamed or slow_loop else DEFAULT_STEPS_PER_CALL
 
 
@@ -179,6 +178,12 @@ def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
     raise errors.ConfigError(
       f"config.batch_size={c.batch_size}: must be a multiple of the"
       f" {spread} devices"
+    )
+  parts = c.gradient_accumulation
+  if per_device % parts:
+    raise errors.ConfigError(
+      f"config.gradient_accumulation={parts}: must divide the {per_device}"
+      f" examples of a device (config.batch_size={c.batch_size} over {spread})"
     )
   m = c.microbatch_size if c.optimizer == "sam" else 0
   if m and per_device % m:

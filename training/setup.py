@@ -1,8 +1,9 @@
 """A config, and everything that is built from it before training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +12,18 @@ import numpy as np
 import optax
 
 from configs import errors
+from configs import kinds
+from configs import model_args
 from configs import sweep
 from configs.fields import field
 from data import dataset as dataset_lib
 import models
+from models import own
 from sam import schedule as schedule_lib
 from training import losses
 from training import metrics
 from training import optimization
+from training import perturbed
 
 
 @dataclasses.dataclass(frozen=True, repr=False)  # JAX prints what it maps.
@@ -64,6 +69,30 @@ class Setup:
     """Whether there are masks; those of a dense run in a sweep keep all."""
     return any(run.sparsity for run in self.runs)
 
+  @functools.cached_property
+  def perturbs(self) -> Callable[[str], bool] | None:
+    """Path of a parameter -> whether SAM perturbs it; None: all are."""
+    c = self.config
+    if not (c.perturb_only or c.perturb_except):
+      return None
+
+    def init() -> Any:
+      inputs = self.dataset.normalize(jnp.zeros((1, *self.dataset.input_shape)))
+      return self.model.init(jax.random.key(0), inputs, train=False)
+
+    return perturbed.predicate(c, jax.eval_shape(init)["params"])
+
+  @functools.cached_property
+  def is_convolutional(self) -> bool:
+    """Whether XLA's CPU backend runs the model slowly in loops."""
+    if not kinds.is_own_model(self.config.model):
+      return self.config.model in kinds.CONVOLUTIONAL_MODELS
+    inputs = self.dataset.normalize(jnp.zeros((1, *self.dataset.input_shape)))
+    init = functools.partial(self.model.init, train=False)
+    return "conv_general_dilated" in str(
+      jax.make_jaxpr(init)(jax.random.key(0), inputs)
+    )
+
   @property
   def metric_names(self) -> tuple[str, ...]:
     """The names of the per-example values."""
@@ -94,6 +123,57 @@ class Setup:
     return dataset.sizes(split)
 
 
+def create_model(
+  config: ml_collections.ConfigDict, dataset: models.Task
+) -> models.Model:
+  """Returns the model that a config names; see `models.create`.
+
+  Raises:
+    ConfigError: it is one of the user's own, and cannot be used.
+  """
+  try:
+    return models.create(config, dataset, model_args.parse(config.model_args))
+  except own.Unusable as e:
+    raise errors.ConfigError(str(e)) from e
+
+
+def _check_own_model(
+  c: ml_collections.ConfigDict,
+  model: models.Model,
+  dataset: dataset_lib.Dataset,
+) -> None:
+  """Raises `ConfigError` unless a model maps inputs to outputs of the data."""
+  path, _, name = c.model.rpartition(":")
+  size = 2
+
+  def call() -> jax.Array:
+    key = jax.random.key(0)
+    inputs = dataset.normalize(jnp.zeros((size, *dataset.input_shape)))
+    variables = model.init(key, inputs, train=False)
+    return model.apply(
+      variables,
+      inputs,
+      train=True,
+      rngs={"dropout": key},
+      mutable=list(losses.CHANGING),
+    )[0]
+
+  try:
+    shape = jax.eval_shape(call).shape
+  except Exception as e:  # Whatever the module raises.
+    raise errors.ConfigError(
+      f"config.model={c.model!r}: {own.blame(e, path)}"
+    ) from e
+  ends = shape[:1] + shape[-1:]
+  if ends != (size, dataset.num_outputs) or (
+    len(shape) != 2 and c.dataset not in kinds.TAGGED_DATASETS
+  ):
+    raise errors.ConfigError(
+      f"config.model={c.model!r}: {name} returns shape {shape} for {size}"
+      f" inputs; must be {(size, dataset.num_outputs)}"
+    )
+
+
 def create(
   config: ml_collections.ConfigDict,
   datasets: dataset_lib.Dataset | Sequence[dataset_lib.Dataset],
@@ -119,7 +199,9 @@ def create(
   dataset = datasets[0]
   num_train = dataset.splits["train"].num_examples
   _check(c, dataset)
-  model = models.create(c, dataset)
+  model = create_model(c, dataset)
+  if kinds.is_own_model(c.model):
+    _check_own_model(c, model, dataset)
   steps_per_epoch = num_train // c.batch_size
   num_steps = optimization.num_train_steps(c, steps_per_epoch)
   if num_steps > field.MAX_INT:
@@ -147,6 +229,8 @@ def create(
       f"config.sam_end={c.sam_end}: leaves no step to SAM after"
       f" config.sam_begin={c.sam_begin} in {num_steps} steps"
     )
+  if c.optimizer == "sam":
+    _ = setup.perturbs  # Raises what is wrong with the patterns.
   return setup
 
 

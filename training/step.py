@@ -82,6 +82,9 @@ def train_step(
   changed = aux["model_state"]
   if sync_axis:
     grads, changed = jax.lax.pmean((grads, changed), sync_axis)
+  # Flax keeps running averages in float32, and returns float64 for float64.
+  kept = {name: state.model_state[name] for name in changed}
+  changed = jax.tree.map(lambda x, old: x.astype(old.dtype), changed, kept)
   learning_rate = state.hparams["learning_rate"]
   updates, opt_state = optimizer.update(
     grads,
@@ -129,7 +132,7 @@ def create(
       _prepare, setup=setup, size=size, sync_axis=sync_axis
     ),
     loss_fn=setup.loss_fn,
-    value_and_grad=_sam(setup, sync_axis) if ascend else _plain,
+    value_and_grad=_sam(setup, sync_axis) if ascend else _plain(setup),
     optimizer=setup.optimizer,
     schedule=setup.schedule,
     rho_schedule=setup.rho_schedule,
@@ -146,14 +149,23 @@ def _sam(setup: Setup, sync_axis: str | None) -> ValueAndGrad:
     asam_eta=c.asam_eta,
     ascent_steps=c.ascent_steps,
     microbatch_size=c.microbatch_size or None,
+    accumulation=c.gradient_accumulation,
     merge_aux=losses.merge_microbatches,
+    perturbs=setup.perturbs,
     sync_axis=sync_axis if c.sync_perturbation else None,
   )
 
 
-def _plain(loss_fn: Any) -> Callable[..., Any]:
-  value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
-  return lambda params, batch, rho: value_and_grad(params, batch)
+def _plain(setup: Setup) -> ValueAndGrad:
+  num_parts = setup.config.gradient_accumulation
+
+  def of(loss_fn: Any) -> Callable[..., Any]:
+    value_and_grad = sam.accumulated(
+      loss_fn, num_parts, losses.merge_microbatches
+    )
+    return lambda params, batch, rho: value_and_grad(params, batch)
+
+  return of
 
 
 def _prepare(

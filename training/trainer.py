@@ -87,10 +87,15 @@ class Trainer:
     self.given_up: set[int] = set()
     self.num_devices = len(devices)
     self._steps_per_call = placement_lib.steps_per_call(
-      setup.config, streamed=setup.is_streamed
+      setup.config,
+      streamed=setup.is_streamed,
+      convolutional=setup.is_convolutional,
     )
     placements = placement_lib.create(
-      setup.config, devices, streamed=setup.is_streamed
+      setup.config,
+      devices,
+      streamed=setup.is_streamed,
+      convolutional=setup.is_convolutional,
     )
     residents = run_axis.Residents()
     feeds = state_lib.create_feeds(setup, placements[0].num_devices)

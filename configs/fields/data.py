@@ -11,6 +11,7 @@ _SIGNAL = {"dataset": ("signal_noise",)}
 _TEXT = {"dataset": kinds.TEXT_DATASETS}
 _GRAPHS = {"dataset": kinds.GRAPH_DATASETS}
 _GAMES = {"dataset": kinds.GAMES}
+_FILES = {"dataset": kinds.FILE_DATASETS}
 
 FIELDS: dict[str, Field] = {
   "dataset": Field(
@@ -21,7 +22,8 @@ FIELDS: dict[str, Field] = {
     " texts 'hidden_markov' and 'lexicon', and the graphs 'motifs' are"
     " generated, the others are read through TFDS ('grc_perseus' is a treebank"
     " of Ancient Greek, 'sst2' the film reviews of GLUE, 'ogbg_molpcba'"
-    " molecules), and 'breakout' is a game that is played",
+    " molecules), 'breakout' is a game that is played, and 'npz' are your own"
+    " arrays, in `data_file`",
     choices=(
       *kinds.IMAGE_DATASETS,
       *kinds.REGRESSION_DATASETS,
@@ -29,7 +31,26 @@ FIELDS: dict[str, Field] = {
       *kinds.TEXT_DATASETS,
       *kinds.GRAPH_DATASETS,
       *kinds.GAMES,
+      *kinds.FILE_DATASETS,
     ),
+  ),
+  "data_file": Field(
+    "",
+    "NumPy file (.npz) of x_train, y_train, x_test, y_test and, if it has a"
+    " validation split of its own, x_val, y_val: images [N, H, W, C] or"
+    " [N, H, W] or vectors [N, D], of uint8 or floats, and integer classes or"
+    " real targets",
+    read_if=_FILES,
+    is_path=True,
+  ),
+  "normalize": Field(
+    "auto",
+    "what the model is given of the inputs in `data_file`: 'none': as they"
+    " are; '255': divided by 255; 'standardize': minus their mean, divided by"
+    " their standard deviation, those of each channel (of each entry of a"
+    " vector) over x_train; 'auto': '255' of uint8, 'none' of floats",
+    choices=("auto", "none", "255", "standardize"),
+    read_if=_FILES,
   ),
   "validation_fraction": Field(
     0.0,
@@ -55,6 +76,12 @@ FIELDS: dict[str, Field] = {
     False,
     "random crops (zero padding), and flips where the data set has mirror"
     " symmetry; random-resized crop and flip for ImageNet",
+  ),
+  "mirror_symmetry": Field(
+    False,
+    "whether the images in `data_file` may be mirrored, so that `augment` also"
+    " flips them left and right",
+    read_if={**_FILES, "augment": (True,)},
   ),
   "label_noise": Field(
     0.0,
@@ -161,7 +188,11 @@ FIELDS: dict[str, Field] = {
     " is flipped, with 'logistic'. The logged training metrics are of the noisy"
     " targets",
     minimum=0.0,
-    read_if={"dataset": kinds.REGRESSION_DATASETS + kinds.BINARY_DATASETS},
+    read_if={
+      "dataset": kinds.REGRESSION_DATASETS
+      + kinds.BINARY_DATASETS
+      + kinds.FILE_DATASETS
+    },
   ),
   "num_agents": Field(
     8,

@@ -2,7 +2,10 @@
 
 from collections.abc import Container, Mapping
 import dataclasses
+import os
 from typing import Any
+
+from configs import kinds
 
 
 class Positive:
@@ -30,6 +33,7 @@ MAX_WIDTH = 2**20
 MAX_DEPTH = 1000
 # Each has memory of its own, of megabytes.
 MAX_GAMES = 10_000
+_OWN = ", or a Flax module of your own, as PATH.py:NAME"
 # Of the entries of tuples.
 _PLURAL = {int: "integers", float: "finite numbers"}
 _EXAMPLE = {int: ', such as "(300,100)"', float: ', such as "(0.25,0.5)"'}
@@ -56,6 +60,8 @@ class Field:
       a field may differ when a run is resumed.
     each: the field of which this one, a tuple, lists different values.
     entries: kind of the entries of a tuple, int or float.
+    takes_own: whether it also takes PATH.py:NAME, a class in a file.
+    is_path: whether it is a file, whose path is made absolute where it is set.
   """
 
   default: Any
@@ -71,6 +77,8 @@ class Field:
   cadence: bool = False
   each: "Field | None" = None
   entries: type = int
+  takes_own: bool = False
+  is_path: bool = False
 
   @property
   def kind(self) -> type:
@@ -89,7 +97,8 @@ class Field:
     if self.each:
       return f"a tuple of different values, each {self.each.allowed()}"
     if self.choices:
-      return "one of " + ", ".join(repr(c) for c in self.choices)
+      listed = "one of " + ", ".join(repr(c) for c in self.choices)
+      return listed + (_OWN if self.takes_own else "")
     noun = {
       int: "an integer",
       float: "a finite number",
@@ -125,8 +134,17 @@ class Field:
     if self.kind in (int, float):
       return self._is_number(value, self.kind)
     if self.choices:
-      return value in self.choices
+      return value in self.choices or self._is_own(value)
     return isinstance(value, self.kind)
+
+  def resolve(self, value: Any) -> Any:
+    """Returns a value as it is kept: the same wherever a process is started."""
+    if (self.is_path and value) or self._is_own(value):
+      return os.path.abspath(os.path.expanduser(value))
+    return value
+
+  def _is_own(self, value: Any) -> bool:
+    return self.takes_own and kinds.is_own_model(value)
 
   def _is_number(self, value: Any, kind: type) -> bool:
     is_float = kind is float and isinstance(value, float)

@@ -34,7 +34,10 @@ FIELDS: dict[str, Field] = {
     " were at the initial weights, and the one-hot targets are divided by"
     " alpha; 0: neither",
     minimum=0.0,
-    read_if={"loss": ("squared_error",), "dataset": kinds.IMAGE_DATASETS},
+    read_if={
+      "loss": ("squared_error",),
+      "dataset": kinds.MAYBE_IMAGE_DATASETS,
+    },
   ),
   "epochs_per_rollout": Field(
     3,

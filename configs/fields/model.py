@@ -16,7 +16,9 @@ FIELDS: dict[str, Field] = {
     "architecture; 'two_layer' is W2 act(W1 x + b1), 'two_layer_conv' a sum"
     " over filters and patches with fixed signs, without bias, 'transformer' an"
     " encoder that tags, 'lstm' a bidirectional one that classifies, 'gcn' a"
-    " graph convolutional network, 'actor_critic' plays games",
+    " graph convolutional network, 'actor_critic' plays games; PATH.py:NAME is"
+    " a Flax module of your own, whose field `num_outputs` is set, and which is"
+    " called with a batch of inputs and, if it takes it, `train`",
     choices=(
       "mlp",
       "two_layer",
@@ -26,6 +28,13 @@ FIELDS: dict[str, Field] = {
       *kinds.GRAPH_MODELS,
       *kinds.GAME_MODELS,
     ),
+    takes_own=True,
+  ),
+  "model_args": Field(
+    "",
+    "fields of a module of your own, as keywords: \"width=64, act='relu'\"; one"
+    " that is a number counts as a size, as widths do",
+    read_if={"model": kinds.OwnModels()},
   ),
   "num_neurons": Field(
     (300, 100),

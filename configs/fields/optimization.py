@@ -59,9 +59,14 @@ FIELDS: dict[str, Field] = {
   ),
   "momentum": Field(
     0.9,
-    "heavy-ball momentum of SGD (not Nesterov)",
+    "momentum of SGD, heavy-ball unless `nesterov`",
     minimum=0.0,
     below=1.0,
+    read_if={"base": ("sgd",)},
+  ),
+  "nesterov": Field(
+    False,
+    "whether the momentum of SGD is Nesterov's",
     read_if={"base": ("sgd",)},
   ),
   "adam_b1": Field(
@@ -97,6 +102,14 @@ FIELDS: dict[str, Field] = {
     minimum=0.0,
   ),
   "batch_size": Field(128, "examples in a step, over all devices", minimum=1),
+  "gradient_accumulation": Field(
+    1,
+    "parts into which each device cuts its part of the batch, one after the"
+    " other, to save memory. All of them share SAM's perturbation, that of"
+    " their mean gradient; `microbatch_size` gives each its own. BatchNorm and"
+    " dropout see the parts",
+    minimum=1,
+  ),
   "num_epochs": Field(
     100,
     "passes over the training set (of a game, over rollouts); each drops its"

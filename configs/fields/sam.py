@@ -47,6 +47,19 @@ FIELDS: dict[str, Field] = {
     minimum=0,
     read_if=_SAM,
   ),
+  "perturb_only": Field(
+    "",
+    'parameters that are perturbed, by patterns such as "norm,*/bias"; norms'
+    " are taken over them. A pattern is compared with the path of a parameter,"
+    " such as 'Dense_0/kernel', and with each part of it; * is any text, and"
+    " 'norm' stands for all normalization layers. '': all parameters",
+    read_if=_SAM,
+  ),
+  "perturb_except": Field(
+    "",
+    "parameters that are not perturbed, by such patterns; '': none",
+    read_if=_SAM,
+  ),
   "sync_perturbation": Field(
     False,
     "average the ascent gradient over devices before the perturbation",

@@ -220,6 +220,7 @@ class Training(Work):
       # All that changes the number of examples, and their size.
       names = (
         "dataset",
+        "data_file",
         "train_fraction",
         "validation_fraction",
         "num_train",

@@ -28,6 +28,13 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     "excludes config.sync_perturbation=True",
   ),
   ("microbatch_size", 256, {}, "must be <= config.batch_size=128"),
+  ("perturb_except", "a", {"perturb_only": "b"}, "must be '' with"),
+  (
+    "gradient_accumulation",
+    2,
+    {"microbatch_size": 32},
+    "must be 1 with config.microbatch_size=32",
+  ),
   ("ascent_steps", 2, {"perturbation": "unnormalized"}, "must be 1"),
   ("sparsity", 0.5, {}, "one of 'random', 'magnitude', 'snip'"),
   (
@@ -50,6 +57,7 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     "for each of config.stage_starts=(0.5,)",
   ),
   ("num_train_steps", 0, {}, ">= 1, or -1"),
+  ("nesterov", True, {"momentum": 0.0}, "must be False with config.momentum=0"),
   ("warmup_steps", 0, {"lr_scheduler": "inverse_sqrt"}, "must be >= 1"),
   ("weight_decay_form", "sst2_example", {}, "must be 'coupled' with"),
   (
@@ -75,6 +83,7 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     "must be < 0.5 with config.loss='logistic'",
   ),
   ("model", "vgg11", TEACHER, "must be 'mlp' or 'two_layer' with"),
+  ("model_args", "8", {}, "must be keywords with constants"),
   ("num_neurons", (3, 2), {"model": "two_layer"}, "must have one entry"),
   ("first_layer_norm", 10.0, {}, "must be 0 with config.model='mlp'"),
   ("normalization", "sim_ln", {}, "must be 'none' with config.model='mlp'"),
@@ -105,11 +114,18 @@ CONTRADICTIONS: list[tuple[str, Any, dict[str, Any], str]] = [
     "must be 0 with config.model='resnet18'",
   ),
   (
+    "lazy_alpha",
+    1.0,
+    {"loss": "squared_error", "model": "/x.py:Net"},
+    "must be 0 with a model of your own",
+  ),
+  (
     "init_from",
     "run",
     {"loss": "squared_error", "lazy_alpha": 1.0},
     "must be '' with config.lazy_alpha=1.0",
   ),
+  ("data_file", "", {"dataset": "npz"}, "must be a file of arrays (.npz) with"),
   ("augment", True, TEACHER, "must be False"),
   ("bucket_batches", 1, {}, "must be 0 with config.dataset='digits'"),
   ("validation_fraction", 0.1, {"dataset": "imagenet2012"}, "must be 0"),

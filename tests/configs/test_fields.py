@@ -29,6 +29,10 @@ NAME_OF_ENTRIES = {
 # What cannot be out of range, by kind or name, and why.
 NO_RANGE = {
   bool: "has no third value",
+  "data_file": "any text may be a file; refused later, see test_npz",
+  "model_args": "is parsed; see test_own",
+  "perturb_only": "any text may be a pattern; see test_perturbed",
+  "perturb_except": "any text may be a pattern; see test_perturbed",
   "init_from": "any text may be a folder; refused later, see test_init_from",
 }
 

@@ -176,3 +176,73 @@ def test_what_is_not_as_described():
   grad_fn = sam.value_and_grad(quadratic, perturbation="adaptiv")
   with pytest.raises(ValueError, match="'adaptiv': must be normalized, "):
     grad_fn(PARAMS, BATCH, 0.1)
+
+
+@pytest.mark.parametrize(
+  ("kind", "ascent_steps", "want"),
+  [
+    # Of the gradient (3, 4), only a moves: by 1, or by 3. T = (1, 4), so that
+    # T g is 3, and eps 3 / 3. The ball stops further steps.
+    ("normalized", 1, (6.0, 4.0)),
+    ("normalized", 3, (6.0, 4.0)),
+    ("unnormalized", 1, (12.0, 4.0)),
+    ("adaptive", 1, (6.0, 4.0)),
+    ("adaptive", 3, (6.0, 4.0)),
+  ],
+)
+def test_only_some_parameters_are_perturbed_by_hand(kind, ascent_steps, want):
+  grad_fn = sam.value_and_grad(
+    quadratic,
+    perturbation=kind,
+    asam_eta=0.0,
+    ascent_steps=ascent_steps,
+    perturbs=lambda path: path == "a",
+  )
+  _, grads = grad_fn(PARAMS, BATCH, jnp.float32(1))
+  np.testing.assert_allclose([grads["a"], grads["b"]], want, rtol=1e-6)
+
+
+def two_directions(params, batch):
+  """mean of (x a^2 + y b^2) / 2, so the gradient is (x a, y b)."""
+  loss_B = (batch["x"] * params["a"] ** 2 + batch["y"] * params["b"] ** 2) / 2
+  return jnp.mean(loss_B), {"per_example": loss_B}
+
+
+# At (1, 1) the halves have gradients (6, 0) and (0, 8): together (3, 4).
+HALVES = {
+  "x": jnp.array([4.0, 8.0, 0.0, 0.0]),
+  "y": jnp.array([0.0, 0.0, 8.0, 8.0]),
+}
+ONES = {"a": jnp.float32(1), "b": jnp.float32(1)}
+
+
+@pytest.mark.parametrize(
+  ("options", "want"),
+  [
+    # One perturbation for all, (3, 4): at (4, 5), (3 * 4, 4 * 5).
+    ({}, (12, 20)),
+    ({"accumulation": 2}, (12, 20)),
+    ({"accumulation": 4}, (12, 20)),
+    # One each, (5, 0) and (0, 5): the mean of (6 * 6, 0) and (0, 8 * 6).
+    ({"microbatch_size": 2}, (18, 24)),
+    ({"microbatch_size": 2, "accumulation": 2}, (18, 24)),
+  ],
+)
+def test_accumulation_by_hand(options, want):
+  """All of it is exact in binary, so the bits are those of the whole batch."""
+  merge = {"merge_aux": lambda aux: jax.tree.map(jnp.ravel, aux)}
+  grad_fn = jax.jit(sam.value_and_grad(two_directions, **options, **merge))
+  (loss, aux), grads = grad_fn(ONES, HALVES, jnp.float32(5))
+  assert (float(grads["a"]), float(grads["b"])) == want
+  assert float(loss) == 3.5
+  np.testing.assert_array_equal(aux["per_example"], [2, 4, 4, 4])
+  plain = sam.accumulated(two_directions, 2, merge["merge_aux"])
+  (loss, aux), grads = plain(ONES, HALVES)
+  assert (float(loss), float(grads["a"]), float(grads["b"])) == (3.5, 3, 4)
+  assert aux.keys() == {"per_example"}
+
+
+def test_accumulation_must_divide_the_batch():
+  grad_fn = sam.value_and_grad(quadratic, accumulation=3)
+  with pytest.raises(ValueError, match="3 parts do not divide the 4 examples"):
+    grad_fn(PARAMS, BATCH, jnp.float32(1))

@@ -72,6 +72,12 @@ CONSTANT = schedule.create("constant", NUM_STEPS)
       ),
     ),
     (
+      "sgd",
+      {"nesterov": True},
+      0.0,
+      optax.sgd(0.1, momentum=0.9, nesterov=True),
+    ),
+    (
       "adam",
       {"adam_b2": 0.98},
       0.01,
@@ -98,7 +104,7 @@ CONSTANT = schedule.create("constant", NUM_STEPS)
       ),
     ),
   ],
-  ids=["plain", "sgd", "adam", "adamw", "clip", "decay_after"],
+  ids=["plain", "sgd", "nesterov", "adam", "adamw", "clip", "decay_after"],
 )
 def test_base_optimizers_equal_optax(name, options, weight_decay, want):
   ours = optimizer.create(name, CONSTANT, **options)
@@ -106,6 +112,23 @@ def test_base_optimizers_equal_optax(name, options, weight_decay, want):
     ours, 7, learning_rate=jnp.float32(0.1), weight_decay=weight_decay
   )
   np.testing.assert_allclose(got, _descend(want, 7), rtol=2e-6)
+
+
+def test_nesterov_by_hand():
+  """v = 0.5 v + g, and a step is g + 0.5 v: 1.5 of v = 1, 1.75 of v = 1.5."""
+  ours = optimizer.create("sgd", CONSTANT, momentum=0.5, nesterov=True)
+  params = {"w": jnp.float32(0)}
+  state = ours.init(params)
+  for want in (-1.5, -3.25):
+    updates, state = ours.update(
+      {"w": jnp.float32(1)},
+      state,
+      params,
+      learning_rate=1.0,
+      weight_decay=0.0,
+    )
+    params = optax.apply_updates(params, updates)
+    assert float(params["w"]) == want
 
 
 def test_what_is_no_optimizer():

@@ -71,6 +71,10 @@ def _after(transformation, num_steps, **extra):
   [
     ({"optimizer": "sgd", "momentum": 0.8}, optax.sgd(0.1, momentum=0.8)),
     (
+      {"optimizer": "sgd", "nesterov": True},
+      optax.sgd(0.1, momentum=0.9, nesterov=True),
+    ),
+    (
       {
         "base_optimizer": "adamw",
         "adam_b1": 0.7,
@@ -97,7 +101,7 @@ def _after(transformation, num_steps, **extra):
       ),
     ),
   ],
-  ids=["sgd", "sam-adamw", "clip", "sst2_example"],
+  ids=["sgd", "nesterov", "sam-adamw", "clip", "sst2_example"],
 )
 def test_fields_reach_the_optimizer(fields, want):
   c = helpers.config(lr_scheduler="constant", **fields)
