@@ -99,9 +99,25 @@ def rows() -> Iterator[list[str]]:
 
 
 def table() -> str:
-  """Returns the table, in Markdown."""
-  lines = [list(HEADER), ["---"] * len(HEADER), *rows()]
-  return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+  """Returns counts of the verdicts, and the table, in Markdown."""
+  claims = list(rows())
+  found = [cells[-1].removesuffix("\\*") for cells in claims]
+  counts = [
+    f"{found.count(name)} {words}"
+    for name, words in (
+      (verdicts.HOLDS, "hold"),
+      (verdicts.UNDECIDED, "are undecided"),
+      (verdicts.FAILS, "do not hold"),
+      (verdicts.UNTESTED, "were not tested"),
+    )
+  ]
+  stars = sum(cells[-1].endswith("*") for cells in claims)
+  lines = [list(HEADER), ["---"] * len(HEADER), *claims]
+  text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+  return (
+    f"Of {len(claims)} claims {', '.join(counts)}; {stars} of these verdicts stay"
+    f" with Holm's correction.\n\n{text}"
+  )
 
 
 def write(page: pathlib.Path, text: str) -> None:
