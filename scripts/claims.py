@@ -115,8 +115,8 @@ def table() -> str:
   lines = [list(HEADER), ["---"] * len(HEADER), *claims]
   text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
   return (
-    f"Of {len(claims)} claims {', '.join(counts)}; {stars} of these verdicts stay"
-    f" with Holm's correction.\n\n{text}"
+    f"Of {len(claims)} claims {', '.join(counts)}; {stars} of these verdicts"
+    f" stay with Holm's correction.\n\n{text}"
   )
 
 
