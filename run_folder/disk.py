@@ -22,7 +22,6 @@ WRONG_SHAPE = (
   LookupError,
   TypeError,
   AttributeError,
-  RecursionError,
   errors.ConfigError,
 )
 _NO_SPACE = "No space left on the disk"
@@ -96,6 +95,18 @@ def write_json(path: pathlib.Path, record: Mapping[str, Any]) -> None:
   write(path, json.dumps(record, indent=2) + "\n")
 
 
+def parse(text: bytes) -> Any:
+  """Returns a JSON value.
+
+  Raises:
+    ValueError: the text holds none.
+  """
+  try:
+    return json.loads(text)
+  except RecursionError as e:
+    raise ValueError("JSON that is nested too deeply") from e
+
+
 def read_object(path: pathlib.Path) -> Record:
   """Returns a JSON object that a file holds.
 
@@ -103,7 +114,7 @@ def read_object(path: pathlib.Path) -> Record:
     OSError: it cannot be read.
     ValueError: it holds something else.
   """
-  found = json.loads(path.read_bytes())
+  found = parse(path.read_bytes())
   if not isinstance(found, dict):
     raise ValueError(f"{path.name} holds no JSON object, but {found!r:.60}")
   return found
@@ -129,7 +140,7 @@ class Lines:
     content = path.read_bytes()
     end = content.rfind(b"\n") + 1
     try:
-      json.loads(content[end:] or "0")
+      parse(content[end:] or b"0")
     except ValueError:
       os.truncate(self._file.fileno(), end)
     else:

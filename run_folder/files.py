@@ -327,7 +327,7 @@ def read_lines(path: str | pathlib.Path, name: str = METRICS) -> list[Record]:
     raise RunError(f"workdir {path}: cannot be used ({e})") from e
   for text in texts:
     try:
-      line = json.loads(text)
+      line = disk.parse(text)
     except ValueError:
       continue
     if isinstance(line, dict) and (name != METRICS or records.is_line(line)):

@@ -92,4 +92,4 @@ def trials(folder: pathlib.Path, chance: random.Random) -> Iterator[Trial]:
       # What is over is left alone, and its snapshots are not read again.
       if not fault and outcome.code == 0 and reader == "resume":
         fault = made.difference(target, whole[kind])
-    yield Trial(f"{damage}: {kind}", f"{kind}/{name} {damage}, {reader}", fault)
+    yield Trial(f"a file {damage}", f"{kind}/{name} {damage}, {reader}", fault)

@@ -36,12 +36,12 @@ _LONG = (
   "--config=configs/mlp_digits.py",
   "--config.num_neurons=(8,)",
   "--config.augment",
-  "--config.num_epochs=40",  # 360 steps.
+  "--config.num_epochs=16",  # 144 steps.
   "--config.steps_per_call=1",
   "--config.eval_every_epochs=4",
-  "--config.snapshot_every_epochs=40",
+  "--config.snapshot_every_epochs=16",
   "--config.log_every_steps=7",
-  "--config.checkpoint_every_steps=5",
+  "--config.checkpoint_every_steps=8",
 )
 _RHOS = "--config.sweep.rho=(0,0.1)"
 TRAIN = {
@@ -49,7 +49,7 @@ TRAIN = {
   "pruned": (*_SHORT, "--config.pruner=magnitude", "--config.sparsity=0.5"),
   "sweep": (*_SHORT, "--config.sweep.seed=(0,1)", _RHOS),
   "long": _LONG,
-  "long_sweep": (*_LONG, "--config.num_epochs=10", _RHOS),
+  "long_sweep": (*_LONG, _RHOS),
 }
 STUDIES = {
   "study": "studies/perturbation_size.py",

@@ -36,6 +36,7 @@ WRONG = {
   "half": b'{"config": {',
   "bytes": b"\xff\xfe",
   "null": b"null",
+  "deep": b"[" * 100_000,
 }
 
 

@@ -223,7 +223,8 @@ def test_a_line_of_another_shape_is_none(tmp_path, edit):
   whole = {"run": "a", "step": 1, "loss": 0.5}
   lines = [whole, whole | edit]
   path = tmp_path / files.METRICS
-  path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+  texts = [*map(json.dumps, lines), "[" * 100_000, "5"]
+  path.write_text("\n".join(texts) + "\n")
   assert files.read_lines(tmp_path) == [whole]
 
 
