@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import importlib
 import importlib.machinery
 import importlib.util
+import os
 import pathlib
 import re
 import sys
@@ -120,7 +121,7 @@ def _described() -> list[str]:
 def load(path: str | None) -> Study:
   """Returns the study in a file, of studies/ or of one's own."""
   file = pathlib.Path(path or "").resolve()
-  if not path or not file.is_file():
+  if not path or not os.path.isfile(file):  # Also of a name that is too long.
     where = f"; there is no such file in {file.parent}" if path else ""
     fail(
       f"--study={path!r}: must be a file, such as {STUDIES}/X.py, X one of"

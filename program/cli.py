@@ -4,7 +4,7 @@ import argparse
 import os
 import pathlib
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # What a line shows of a longer message: so much of its beginning, which names
 # a value, and of its end, which says what is allowed.
@@ -73,3 +73,11 @@ class Parser(argparse.ArgumentParser):
 
   def error(self, message: str) -> NoReturn:
     fail(message)
+
+  def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+    parsed = super().parse_args(args, namespace)
+    for name, value in vars(parsed).items():
+      # argparse takes `--NAME=--` for no value at all, and returns a list.
+      if value == []:
+        self.error(f"--{name}='--': needs a value")
+    return parsed

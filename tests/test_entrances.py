@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from run_folder import files
 from tests import entrance
 from tests import tfds_fixtures
 
@@ -104,6 +105,25 @@ def workdir(data_dir, tmp_path_factory):
   assert all(map(str.startswith, lines, starts))
   assert list(folder.glob("events.out.tfevents.*"))
   return folder
+
+
+def test_trains_where_nobody_reads(tmp_path):
+  """The reader goes after the first character; stderr is closed."""
+  command = 'set -o pipefail; "$@" 2>&- | head -c 1'
+  done = subprocess.run(
+    [
+      *("bash", "-c", command, "-", sys.executable, "main.py"),
+      "--config=configs/mlp_digits.py",
+      *FIELDS,
+      f"--workdir={tmp_path}",
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=entrance.PATIENCE,
+  )
+  assert (done.returncode, done.stdout, done.stderr) == (0, "r", "")
+  assert files.read_runs(tmp_path)[0]["status"] == "finished"
 
 
 def test_evaluation(workdir, data_dir):

@@ -230,10 +230,12 @@ def test_a_study_of_ones_own(tmp_path, capsys):
   )
 
 
-@pytest.mark.parametrize("path", [None, "nowhere.py", "studies/claims.py"])
+@pytest.mark.parametrize(
+  "path", [None, "nowhere.py", "studies/claims.py", "x" * 300]
+)
 def test_what_is_no_study(path, capsys):
   with pytest.raises(SystemExit) as stop:
     study.load(path)
   assert stop.value.code == 2
   (line,) = capsys.readouterr().err.splitlines()
-  assert line.startswith(f"error: --study={path!r}: ")
+  assert line.startswith(f"error: --study={path!r}: "[:200])

@@ -45,11 +45,11 @@ def trials(folder: pathlib.Path, chance: random.Random) -> Iterator[Trial]:
   }.items():
     yield Trial(name, "", lib.fault(lib.end(lib.start(*command))))
   for name, command in _programs(folder, run, trained).items():
-    last = _seconds(command)
+    last, whole = _alone(command)
     for i in range(TRIES if last > FIRST else 0):
       wait = FIRST + (last - FIRST) * (i + chance.random()) / TRIES
       number = chance.choice(SIGNALS)
-      fault = _fault(command, wait, number)
+      fault = _fault(command, wait, number, whole)
       if fault is not None:
         yield Trial(name, f"{name}: {number.name} after {wait:.2f} s", fault)
   fault = lib.fault(lib.end(lib.start(*TRAINS, f"--workdir={trained}")))
@@ -85,23 +85,31 @@ def _programs(
   }
 
 
-def _seconds(command: Sequence[str]) -> float:
-  """Returns how long to try a program: until it ends, if it soon does."""
+def _alone(command: Sequence[str]) -> tuple[float, str]:
+  """Returns how long to try a program, and what it prints if it soon ends."""
   if command[0] == "main.py" and command[1:5] == TRAINS[1:5]:
-    return LAST
+    return LAST, ""
   start = time.monotonic()
   process = lib.start(*command)
   while process.poll() is None and time.monotonic() < start + LAST:
     time.sleep(0.01)
+  seconds = time.monotonic() - start
   process.kill()
-  lib.end(process)
-  return PART * (time.monotonic() - start)
+  outcome = lib.end(process)
+  return PART * seconds, outcome.out if outcome.code == 0 else ""
 
 
 def _fault(
-  command: Sequence[str], wait: float, number: signal.Signals
+  command: Sequence[str], wait: float, number: signal.Signals, whole: str
 ) -> str | None:
-  """Returns what is wrong with how a program ended; None: before the signal."""
+  """Returns what is wrong with how a program ended; None: before the signal.
+
+  Args:
+    command: of the program.
+    wait: seconds until the signal.
+    number: of the signal.
+    whole: all that the program prints; '': unknown.
+  """
   process = lib.start(*command)
   time.sleep(wait)
   if process.poll() is not None:
@@ -111,7 +119,8 @@ def _fault(
   process.send_signal(number)
   outcome = lib.end(process)
   seconds = time.monotonic() - start
-  if outcome.code == 0 and seconds < FIRST:  # It had ended but for Python.
+  # It had ended but for Python, which takes its time.
+  if seconds < LIMIT and whole and outcome.out == whole:
     return None
   if outcome.code != -number:
     return f"exit code {outcome.code}: {outcome.err!r:.300}"
