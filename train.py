@@ -106,12 +106,7 @@ def train_and_evaluate(
     weights = _initial_weights(setup, config.init_from)
 
   with contextlib.ExitStack() as stack:
-    places = placement.create(
-      config,
-      devices,
-      streamed=setup.is_streamed,
-      convolutional=setup.is_convolutional,
-    )
+    places = _places(setup)
     facts = trained_on.facts(
       found,
       is_given=is_given,
@@ -208,14 +203,18 @@ def train_and_evaluate(
     return log.finish(trainer.count_parameters(), about)
 
 
-def _initial_weights(setup: setup_lib.Setup, workdir: str) -> dict[str, PyTree]:
-  """Returns what `config.init_from` names, before anything is written."""
-  place = placement.create(
+def _places(setup: setup_lib.Setup) -> list[placement.Placement]:
+  return placement.create(
     setup.config,
     jax.local_devices(),
     streamed=setup.is_streamed,
     convolutional=setup.is_convolutional,
-  )[0]
+  )
+
+
+def _initial_weights(setup: setup_lib.Setup, workdir: str) -> dict[str, PyTree]:
+  """Returns what `config.init_from` names, before anything is written."""
+  place = _places(setup)[0]
   like = {"weights": state.abstract_weights(setup, place.replicated)}
   try:
     folder = os.path.expanduser(workdir)
@@ -390,12 +389,7 @@ def evaluate(
   facts = files.read_facts(workdir)
   trained_on.check(workdir, facts, fingerprint.of(datasets))
   setup = setup_lib.create(config, datasets)
-  places = placement.create(
-    config,
-    jax.local_devices(),
-    streamed=setup.is_streamed,
-    convolutional=setup.is_convolutional,
-  )
+  places = _places(setup)
   one_run = {"weights": state.abstract_weights(setup, places[0].replicated)}
   like = run_axis.abstract(one_run, len(setup.runs))
   step, items = checkpoints.restore(workdir, which, like)

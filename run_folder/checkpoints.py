@@ -9,6 +9,7 @@ for most changed bytes without a word. `sha256sum -c SHA256SUMS` checks it too.
 
 from collections.abc import Callable
 import concurrent.futures
+import functools
 import math
 import pathlib
 import re
@@ -225,10 +226,7 @@ def _finished_steps(directory: pathlib.Path) -> list[int]:
 
 
 def _read(
-  workdir: str | pathlib.Path,
-  steps: list[int],
-  which: str,
-  like: Items | None,
+  workdir: str | pathlib.Path, steps: list[int], which: str, like: Items | None
 ) -> tuple[int, Items]:
   directory = _directory(workdir)
   if not steps:
@@ -244,13 +242,9 @@ def _read(
       )
     if like is None:
       place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-      saved_tree = _metadata(directory / str(step) / "weights")
-      like = {
-        "weights": jax.tree.map(
-          lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-          saved_tree,
-        )
-      }
+      shape = functools.partial(jax.ShapeDtypeStruct, sharding=place)
+      tree = _metadata(directory / str(step) / "weights")
+      like = {"weights": jax.tree.map(lambda x: shape(x.shape, x.dtype), tree)}
     for name, tree in like.items():
       misfit = _misfit(directory / str(step) / name, tree)
       if misfit:
@@ -263,8 +257,7 @@ def _read(
 
 def _misfit(path: pathlib.Path, tree: PyTree) -> str | None:
   """Returns how the saved tree differs from this one in shape, or None."""
-  saved = _shapes(_metadata(path))
-  wanted = _shapes(tree)
+  saved, wanted = _shapes(_metadata(path)), _shapes(tree)
   for name in sorted(saved.keys() | wanted.keys()):
     found, expected = saved.get(name, "missing"), wanted.get(name, "absent")
     if found != expected:
