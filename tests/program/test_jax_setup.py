@@ -16,7 +16,11 @@ from training import setup as setup_lib
 
 ROOT = pathlib.Path(__file__).parents[2]
 # They draw nothing from JAX.
-WITHOUT_DRAWS = {"report.py", "benchmarks/torch_peer.py"}
+WITHOUT_DRAWS = {
+  "report.py",
+  "benchmarks/start_up.py",  # It starts programs.
+  "benchmarks/torch_peer.py",
+}
 # The benchmark needs PyTorch, and absl's flags are not defined twice.
 NOT_IMPORTED = {"benchmarks.torch_peer", "main"}
 
