@@ -115,8 +115,10 @@ def test_the_loop_from_another_folder(newcomer, tmp_path):
   assert len([line for line in block.splitlines() if line]) <= 20
   (tmp_path / "loop.py").write_text(block)
   (tmp_path / "my_model.py").write_bytes((folder / "my_model.py").read_bytes())
+  (tmp_path / "data").mkdir()
+  (tmp_path / "data" / "__init__.py").write_text("raise ImportError('mine')")
   done = subprocess.run(
-    [sys.executable, "loop.py"],
+    [sys.executable, "-P", "loop.py"],
     cwd=tmp_path,
     env=os.environ | {"PYTHONPATH": str(ROOT)},
     capture_output=True,
