@@ -42,8 +42,8 @@ class Stop:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     for number in (*ENDING, signal.SIGUSR1):
-      # `nohup` has it ignored.
-      if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+      # `nohup` has SIGHUP ignored, and a shell's script SIGINT after `&`.
+      if signal.getsignal(number) != signal.SIG_IGN:
         signal.signal(number, lambda *_: None)  # The thread acts.
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=self._watch, args=(reader,), daemon=True).start()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,14 @@ from tests import entrance
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax_setup.fix_draws()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+# Programs do not inherit that signals are ignored, as behind `nohup` and `&`.
+for _number, _handler in (
+  (signal.SIGINT, signal.default_int_handler),
+  (signal.SIGHUP, signal.SIG_DFL),
+):
+  if signal.getsignal(_number) == signal.SIG_IGN:
+    signal.signal(_number, _handler)
 
 
 @pytest.fixture

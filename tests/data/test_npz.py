@@ -12,6 +12,7 @@ from configs import errors
 import data
 from data import npz
 from data import pipeline
+from program import signals
 import report
 from run_folder import files
 from run_folder import naming
@@ -356,10 +357,8 @@ def study_folder(tmp_path_factory):
   )
   cells = study.cells("laptop")
 
-  class Stop:
-    number = 0
-
-  training = work.Training(study, cells, folder / "study", None, Stop())
+  stop = signals.Stop()
+  training = work.Training(study, cells, folder / "study", None, stop)
   training.plan()
   assert training.do() == 0
   return folder

@@ -119,16 +119,17 @@ def test_saves_and_ends():
   assert _end(process, signal.SIGUSR1) == (-signal.SIGUSR1, "saved 0\n", "")
 
 
-def test_goes_on_without_its_terminal():
-  """`nohup` lets SIGHUP be ignored, which a program inherits."""
-  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_is_ignored_stays_so(number):
+  """A program inherits SIGHUP of `nohup`, and SIGINT of a script's `&`."""
+  before = signal.signal(number, signal.SIG_IGN)
   try:
     process = _start(HOLDS)
   finally:
-    signal.signal(signal.SIGHUP, before)
-  process.send_signal(signal.SIGHUP)
+    signal.signal(number, before)
+  process.send_signal(number)
   time.sleep(0.5)
-  assert _end(process, signal.SIGINT)[0] == -signal.SIGINT
+  assert _end(process, signal.SIGTERM)[0] == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("code", [NATIVE, HOLDS], ids=["starts", "saves"])
