@@ -1,7 +1,9 @@
-"""Keeps what Orbax's threads print from those who run a program.
+"""Keeps what Orbax prints from those who run a program.
 
-They log tracebacks of what `save` and `restore` raise as well, some after these
-have returned; and what is still being written then finds no one to tell.
+Its threads log tracebacks of what `save` and `restore` raise as well, some
+after these have returned; and what is still being written then finds no one to
+tell.
+It warns of a file that it does not need, wherever weights are read.
 """
 
 import functools
@@ -26,4 +28,4 @@ def set_up() -> None:
 
 def _is_told(record: logging.LogRecord) -> bool:
   is_orbax = f"{os.sep}orbax{os.sep}" in record.pathname
-  return record.levelno < logging.ERROR or not is_orbax
+  return record.levelno < logging.WARNING or not is_orbax

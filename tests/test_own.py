@@ -98,7 +98,7 @@ def test_predictions_from_another_folder(newcomer, tmp_path):
     )
   finally:
     (folder / "gone.npz").rename(folder / "my_data.npz")
-  assert done.returncode == 0, done.stderr
+  assert (done.returncode, done.stderr) == (0, "")
   assert done.stdout.startswith("mlp ")
   found = np.load(tmp_path / "logits.npy").argmax(1)
   (run,) = files.read_runs(workdir)
