@@ -23,8 +23,8 @@ import sys
 import tempfile
 import time
 
+from benchmarks import chunks
 from benchmarks import outcome
-from benchmarks import step_time
 from configs import mlp_mnist
 import data
 from data import kept
@@ -84,9 +84,9 @@ def whole_run(data_dir: str, epochs: int) -> dict[str, float]:
   config.num_epochs = epochs
   dataset = data.load(config, data_dir)
   setup = setup_lib.create(config, dataset)
-  chunks = step_time.Chunks(setup, ascend=True)
-  num_calls = setup.num_steps // chunks.steps // 4
-  before = chunks.seconds(num_calls)
+  ready = chunks.Chunks(setup, ascend=True)
+  num_calls = setup.num_steps // ready.steps // 4
+  before = ready.seconds(num_calls)
   with tempfile.TemporaryDirectory() as folder:
     start = time.perf_counter()
     subprocess.run(
@@ -100,14 +100,14 @@ def whole_run(data_dir: str, epochs: int) -> dict[str, float]:
       stdout=subprocess.DEVNULL,
     )
     run = time.perf_counter() - start
-  after = chunks.seconds(num_calls)
-  alone = (before + after) / (2 * num_calls * chunks.steps) * setup.num_steps
+  after = ready.seconds(num_calls)
+  alone = (before + after) / (2 * num_calls * ready.steps) * setup.num_steps
   return {
     "steps": setup.num_steps,
     "run_s": run,
     "chunks_s": alone,
-    "chunks_before_ms": 1e3 * before / (num_calls * chunks.steps),
-    "chunks_after_ms": 1e3 * after / (num_calls * chunks.steps),
+    "chunks_before_ms": 1e3 * before / (num_calls * ready.steps),
+    "chunks_after_ms": 1e3 * after / (num_calls * ready.steps),
     "ratio": run / alone,
     "limit": MAX_RATIO,
   }

@@ -32,10 +32,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from benchmarks import chunks
 from benchmarks import outcome
-from configs import base
 from configs import xor
 import data
 from data import dataset as dataset_lib
@@ -43,69 +42,12 @@ from program import jax_setup
 from run_folder import tensorboard
 import sam
 import train
-from training import metrics
 from training import placement
-from training import run_axis
 from training import setup as setup_lib
 from training import state as state_lib
-from training import step
 
 MNIST_SHAPE, CIFAR_SHAPE, DIGITS_SHAPE = (28, 28, 1), (32, 32, 3), (8, 8, 1)
 MAX_SAM_RATIO, MAX_LOOP_RATIO, MAX_SCAN_RATIO = 2.0, 1.05, 2.0
-
-
-def random_images(shape: tuple[int, ...], size: int) -> dataset_lib.Dataset:
-  """Returns noise of the shape of a data set, with its normalization."""
-  rng = np.random.default_rng(0)
-  images = rng.integers(0, 256, (size, *shape), dtype=np.uint8)
-  split = dataset_lib.ArraySplit(images, rng.integers(0, 10, size))
-  return dataset_lib.Dataset(
-    name="noise",
-    splits={"train": split, "test": split},
-    input_shape=shape,
-    num_outputs=10,
-    num_classes=10,
-    normalize=dataset_lib.image_normalizer((0.5,), (0.25,)),
-  )
-
-
-class Chunks:
-  """The compiled chunk on data that lies ready."""
-
-  def __init__(self, setup: setup_lib.Setup, ascend: bool):
-    place = placement.Placement((0,), tuple(jax.devices()))
-    self.steps = placement.steps_per_call(
-      setup.config, streamed=False, convolutional=setup.is_convolutional
-    )
-    self._state = run_axis.place(state_lib.create_states(setup), place)
-    empty = metrics.empty(setup.train_metrics)
-    self._metrics = run_axis.place([empty], place)
-    self._resident = run_axis.Residents().place(setup.datasets, "train", place)
-    (feed,) = state_lib.create_feeds(setup, place.num_devices)
-    self._feed = feed.take(0, self.steps, self.steps)
-    self._chunk = step.compile_chunk(setup, place, self.steps, ascend=ascend)
-    self.seconds(1)  # Compiles.
-
-  def seconds(self, num_calls: int) -> float:
-    """Returns how long so many calls take."""
-    count = np.int32(self.steps)
-    start = time.perf_counter()
-    for _ in range(num_calls):
-      # The loop, too, has at most one call in flight beside the next.
-      waiting = self._metrics
-      self._state, self._metrics = self._chunk(
-        self._state, self._metrics, count, self._feed, self._resident
-      )
-      jax.block_until_ready(waiting)
-    jax.block_until_ready(self._metrics)
-    return time.perf_counter() - start
-
-
-def _config(**fields: Any):
-  config = base.get_config()
-  config.update(fields)
-  base.check(config)
-  return config
 
 
 def sam_over_sgd(
@@ -116,24 +58,19 @@ def sam_over_sgd(
   repeats: int,
 ) -> dict[str, Any]:
   """Times SAM and SGD steps of a model in turn."""
-  setup = setup_lib.create(_config(**fields), random_images(shape, 1280))
+  setup = setup_lib.create(
+    chunks.create_config(**fields), chunks.random_images(shape, 1280)
+  )
   sides = {
-    "sgd": Chunks(setup, ascend=False),
-    "sam": Chunks(setup, ascend=True),
+    "sgd": chunks.Chunks(setup, ascend=False),
+    "sam": chunks.Chunks(setup, ascend=True),
   }
-  one_call = sides["sam"].seconds(1)
-  num_calls = max(2, round(seconds / one_call))
-  times: dict[str, list[float]] = {name: [] for name in sides}
-  for _ in range(repeats):
-    for side, chunks in sides.items():
-      steps = num_calls * chunks.steps
-      times[side].append(1e3 * chunks.seconds(num_calls) / steps)
-  sgd, sam = (statistics.median(times[side]) for side in ("sgd", "sam"))
+  found = chunks.in_turn(sides, seconds, repeats)
   return {
     "model": name,
-    "sgd_ms": sgd,
-    "sam_ms": sam,
-    "ratio": sam / sgd,
+    "sgd_ms": found["sgd"],
+    "sam_ms": found["sam"],
+    "ratio": found["sam"] / found["sgd"],
     "limit": MAX_SAM_RATIO,
   }
 
@@ -152,14 +89,14 @@ def loop_over_chunks(
   calls, which compile, and after the last; each time, all calls but the newest
   have ended. The last evaluation comes after that.
   """
-  dataset = random_images(shape, 1280)
-  setup = setup_lib.create(_config(**fields), dataset)
+  dataset = chunks.random_images(shape, 1280)
+  setup = setup_lib.create(chunks.create_config(**fields), dataset)
   per_call = placement.steps_per_call(
     setup.config, streamed=False, convolutional=setup.is_convolutional
   )
   num_calls = num_steps // per_call
   total = (num_calls + 2) * per_call
-  config = _config(
+  config = chunks.create_config(
     **fields,
     num_train_steps=total,
     steps_per_call=per_call,
@@ -168,11 +105,11 @@ def loop_over_chunks(
     eval_every_epochs=10**6,
   )
   setup = setup_lib.create(config, dataset)
-  chunks = Chunks(setup, ascend=True)
+  ready = chunks.Chunks(setup, ascend=True)
   _loop_seconds(setup, 2 * per_call, total)  # Imports what it needs.
   times: dict[str, list[float]] = {"chunks": [], "loop": []}
   for _ in range(repeats):
-    times["chunks"].append(chunks.seconds(num_calls))
+    times["chunks"].append(ready.seconds(num_calls))
     times["loop"].append(_loop_seconds(setup, 2 * per_call, total))
   alone, loop = (statistics.median(times[side]) for side in times)
   steps = num_calls * per_call
@@ -267,13 +204,27 @@ def _loop_seconds(
   return clock[last_step] - clock[first_step]
 
 
-def _torch_resnets(filters: list[int]) -> dict[str, float]:
-  """Returns the milliseconds of PyTorch's SAM steps, if it is installed."""
+def torch_resnets(
+  filters: list[int], *flags: str, timeout: float | None = None
+) -> dict[str, float]:
+  """Returns the milliseconds of PyTorch's SAM steps, if it is installed.
+
+  Args:
+    filters: of the ResNets.
+    flags: others of benchmarks/torch_peer.py.
+    timeout: seconds after which it is given up.
+
+  Raises:
+    subprocess.SubprocessError: PyTorch's program failed, or was given up.
+  """
   if not importlib.util.find_spec("torch"):
     return {}
-  command = [sys.executable, "-m", "benchmarks.torch_peer", "--filters"]
+  command = [sys.executable, "-m", "benchmarks.torch_peer", *flags]
   done = subprocess.run(
-    [*command, *map(str, filters)], check=True, stdout=subprocess.PIPE
+    [*command, "--filters", *map(str, filters)],
+    check=True,
+    stdout=subprocess.PIPE,
+    timeout=timeout,
   )
   found = json.loads(done.stdout.splitlines()[-1])
   return {f"resnet18 {f}": found[str(f)] for f in filters}
@@ -288,12 +239,17 @@ def main() -> None:
   parser.add_argument(
     "--scan_calls", type=int, default=20, help="of 10,000 steps with batch 1"
   )
+  parser.add_argument(
+    "--filters", type=int, nargs="*", help="of the ResNets; may be none"
+  )
   args = parser.parse_args()
 
   jax_setup.fix_draws()
   gpu = jax.default_backend() != "cpu"
   mlp_widths = [(75, 25), (300, 100), (1200, 400), (3000, 1000)]
-  filters = [16, 64, 128] if gpu else [4, 8, 16]
+  filters = args.filters
+  if filters is None:
+    filters = [16, 64, 128] if gpu else [4, 8, 16]
   models: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     (f"mlp {w}", {"num_neurons": w}, MNIST_SHAPE) for w in mlp_widths
   ] + [
@@ -311,7 +267,7 @@ def main() -> None:
     numbers = f"{row['sgd_ms']:9.3f} {row['sam_ms']:9.3f} {row['ratio']:7.3f}"
     print(f"{name:20} {numbers}", flush=True)
 
-  peers = {} if gpu else _torch_resnets(filters)
+  peers = {} if gpu or not filters else torch_resnets(filters)
   for row in steps:
     if row["model"] in peers:
       row["torch_ms"] = peers[row["model"]]
@@ -330,6 +286,8 @@ def main() -> None:
     ("mlp (300, 100)", {"num_neurons": (300, 100)}, MNIST_SHAPE),
     (f"resnet18 {width}, {shape[0]}x{shape[1]}", resnet, shape),
   ]
+  if not filters:
+    models.pop()
   for name, fields, shape in models:
     row = loop_over_chunks(
       name, fields | common, shape, args.steps, args.repeats

@@ -10,7 +10,8 @@ the shell loop keeps it, as a user's does. Aim: 15 times as fast as the shell
 loop, 5 times as PyTorch.
 
 Then, what `sweep_mode=auto` rests on: the time of a step of a run, vmapped and
-in a loop over runs, for two MLPs and a ResNet.
+in a loop over runs, for two MLPs and a ResNet, which is larger on a GPU.
+`--parts=modes` does this alone.
 """
 
 from program import signals
@@ -32,8 +33,8 @@ from typing import Any
 
 import jax
 
+from benchmarks import chunks
 from benchmarks import outcome
-from benchmarks import step_time
 from configs import base
 from program import jax_setup
 from run_folder import files
@@ -125,21 +126,25 @@ def compare(width: int) -> list[dict[str, Any]]:
   return rows
 
 
-MODELS: list[tuple[str, dict[str, Any]]] = [
-  ("mlp (64, 64)", {"num_neurons": (64, 64)}),
-  ("mlp (1200, 400)", {"num_neurons": (1200, 400)}),
-  ("resnet18 4", {"model": "resnet18", "num_filters": 4}),
+DIGITS_SHAPE, CIFAR_SHAPE = (8, 8, 1), (32, 32, 3)
+MODELS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
+  ("mlp (64, 64)", {"num_neurons": (64, 64)}, DIGITS_SHAPE),
+  ("mlp (1200, 400)", {"num_neurons": (1200, 400)}, DIGITS_SHAPE),
+  ("resnet18 4", {"model": "resnet18", "num_filters": 4}, DIGITS_SHAPE),
 ]
+RESNET_16: dict[str, Any] = {"model": "resnet18", "num_filters": 16}
+GPU_MODELS = [*MODELS[:2], ("resnet18 16, 32x32", RESNET_16, CIFAR_SHAPE)]
 
 
 def modes(num_runs: int) -> list[dict[str, Any]]:
   """Times a step of a run of a sweep in both modes, and prints them."""
   print(f"{'ms a run and step':18} {'vmap':>8} {'loop':>8} {'vmap/loop':>10}")
   rows = []
-  for name, fields in MODELS:
+  models = MODELS if jax.default_backend() == "cpu" else GPU_MODELS
+  for name, fields, shape in models:
     row: dict[str, Any] = {"model": name, "num_runs": num_runs}
     for mode in ("vmap", "loop"):
-      row[mode] = _milliseconds(fields | {"sweep_mode": mode}, num_runs)
+      row[mode] = _milliseconds(fields | {"sweep_mode": mode}, shape, num_runs)
     row["ratio"] = row["vmap"] / row["loop"]
     rows.append(row)
     print(
@@ -149,13 +154,15 @@ def modes(num_runs: int) -> list[dict[str, Any]]:
   return rows
 
 
-def _milliseconds(fields: dict[str, Any], num_runs: int) -> float:
+def _milliseconds(
+  fields: dict[str, Any], shape: tuple[int, ...], num_runs: int
+) -> float:
   """Returns the time of a SAM step of a run, without compiling."""
   config = base.get_config()
   config.update(fields)
   config.sweep.seed = tuple(range(num_runs))
   base.check(config)
-  images = step_time.random_images((8, 8, 1), 1280)
+  images = chunks.random_images(shape, 1280)
   setup = setup_lib.create(config, (images,) * num_runs)
   trainer = trainer_lib.Trainer(setup, jax.devices())
   trainer.call(setup.num_steps)
@@ -173,6 +180,8 @@ def main() -> None:
   parser.add_argument("--out", default="benchmarks/results/sweep.json")
   parser.add_argument("--width", type=int, default=64)
   parser.add_argument("--num_runs", type=int, default=20, help="of both modes")
+  names = ["compared", "modes"]
+  parser.add_argument("--parts", nargs="+", choices=names, default=names)
   args = parser.parse_args()
 
   jax_setup.set_up(float64=False, spread_runs=True)  # Before devices are named.
@@ -181,8 +190,8 @@ def main() -> None:
     "compared": lambda: compare(args.width),
     "modes": lambda: modes(args.num_runs),
   }
-  for name, part in parts.items():
-    record[name] = part()
+  for name in args.parts:
+    record[name] = parts[name]()
     outcome.write(args.out, record)
   print(f"written to {args.out}")
 

@@ -22,13 +22,20 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
   atexit.register(shutil.rmtree, _cache, ignore_errors=True)
   os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
   os.environ["SAM_OVERPARAM_DATA_CACHE"] = "off"
-# CPUs repeat their bits; collectives are only tested where there are two.
-os.environ["JAX_PLATFORMS"] = "cpu"
-# Most of the time goes to compiling. The programs that `start` starts are
-# compiled as a user's are.
-os.environ["XLA_FLAGS"] = (
-  "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
-)
+if os.environ.get("SAM_OVERPARAM_TEST_ON") == "accelerator":
+  # On what JAX finds, with a CPU's float32. Programs are too small to tune.
+  os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "float32"
+  os.environ["XLA_FLAGS"] = "--xla_gpu_autotune_level=0"
+  os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # Workers share it.
+else:
+  # CPUs repeat their bits; collectives are only tested where there are two.
+  os.environ["JAX_PLATFORMS"] = "cpu"
+  # Most of the time goes to compiling. The programs that `start` starts are
+  # compiled as a user's are.
+  os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=2"
+    " --xla_backend_optimization_level=0"
+  )
 
 import jax
 import pytest

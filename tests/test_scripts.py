@@ -1,4 +1,4 @@
-"""How the shell loops end when one of their programs does."""
+"""How the shell scripts end when one of their programs does."""
 
 import os
 import pathlib
@@ -65,3 +65,42 @@ def test_ends_by_ctrl_c(start, script):
   os.killpg(loop.pid, signal.SIGINT)
   out, _ = loop.communicate(timeout=60)
   assert (loop.returncode, out) == (-signal.SIGINT, "saved\n")
+
+
+# --- gpu.sh -------------------------------------------------------------------
+
+PARTS = ["tests", "accelerator", "sweep", "step_time"]
+
+
+def begun(out: str) -> list[str]:
+  return [x.split()[1] for x in out.splitlines() if "(at most" in x]
+
+
+@pytest.mark.parametrize(
+  ("end", "code", "failed"),
+  [
+    ("true", 0, []),
+    ('[ "$2" != pytest ]', 1, ["tests (exit code 1)"]),
+    (
+      '[ "$2" != benchmarks.sweep ] || kill -KILL $$; [ "$2" != pytest ]',
+      1,
+      ["tests (exit code 1)", "sweep (longer than 75 s)"],
+    ),
+  ],
+)
+def test_gpu_goes_on_after_a_part_that_failed(start, end, code, failed):
+  script = start("gpu", end)
+  out, _ = script.communicate(timeout=60)
+  assert (script.returncode, begun(out)) == (code, PARTS)
+  lines = [x for x in out.splitlines() if x.startswith("failed: ")]
+  assert lines == [f"failed: {x}" for x in failed]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_gpu_ends_with_all_that_it_started(start, number):
+  script = start("gpu", "sleep 600 & echo begun; wait", "trap exit TERM")
+  lines = [script.stdout.readline() for _ in range(3)]
+  assert lines == ["== tests (at most 85 s)\n", "-m\n", "begun\n"]
+  script.send_signal(number)
+  out, _ = script.communicate(timeout=60)  # Until nobody holds the output.
+  assert (script.returncode, out) == (-number, "")
