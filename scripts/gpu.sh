@@ -57,7 +57,7 @@ part accelerator 240 -m benchmarks.accelerator --repeats=3 --torch_timeout=60 \
 part sweep 75 -m benchmarks.sweep --parts=modes --num_runs=8 \
   --out="$FOLDER/sweep.json"
 part step_time 75 -m benchmarks.step_time --filters --seconds=0.3 --repeats=2 \
-  --scan_calls=1 --out="$FOLDER/step_time.json"
+  --scan_calls=5 --out="$FOLDER/step_time.json"
 
 if [ ${#FAILED[@]} -gt 0 ]; then
   printf 'failed: %s\n' "${FAILED[@]}"
