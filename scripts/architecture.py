@@ -1,4 +1,4 @@
-"""Measures the house: `python scripts/architecture.py`.
+"""Measures the house: `python -m scripts.architecture`.
 
 A room is a folder of the tree, or a module in its root; an arrow leads from a
 room to one that it imports, anywhere in a file. Tests, benchmarks, scripts and
@@ -6,6 +6,11 @@ the configs of single workloads are left out. Prints the modules in the root,
 the arrows, the floors, the lines of code, and how many functions of ours lie
 between the entrance and the training step.
 """
+
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
 
 import ast
 from collections.abc import Iterable, Mapping

@@ -8,6 +8,11 @@ to NAME.csv: the ledger needs it. Then the table of docs/claims.md is written
 anew from the claims of the laptop presets.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 from collections.abc import Iterator
 import json

@@ -14,6 +14,11 @@ A study of five sizes has five values of rho; the metric has steps of 1/360, and
 validation and test add an error of 0.5 points each.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 from collections.abc import Callable, Sequence
 import json

@@ -10,6 +10,11 @@ shows it, of the paper's. Without a standard error on either side, as of a best
 rho, there is none.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 from collections.abc import Iterator
 import dataclasses
 import math
