@@ -1,0 +1,164 @@
+"""A study over workers leaves what one process leaves, also if they die."""
+
+import os
+import pathlib
+import re
+import signal
+import sys
+import time
+
+import pytest
+
+from program import leash
+import study as study_lib
+from tests import cells as cells_lib
+
+needs_dask = pytest.mark.skipif(
+  not any((pathlib.Path(p) / "distributed").is_dir() for p in sys.path),
+  reason="Dask is not installed: pip install -r requirements-cluster.txt",
+)
+linux = pytest.mark.skipif(
+  not pathlib.Path("/proc/self/stat").exists(), reason="needs Linux's /proc"
+)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("workers")
+  (folder / "my_study.py").write_text(cells_lib.STUDY)
+  return cells_lib.Program(folder)
+
+
+@pytest.fixture(scope="module")
+def in_turn(program):
+  """Returns the folder of the study, by one process."""
+  done = program.run("--workdir=in_turn")
+  assert done.code == 0, done.err
+  return program.folder / "in_turn"
+
+
+def test_one_cell_after_another_is_the_study(program, in_turn):
+  """As jobs of an array do it; the last command concludes."""
+  listed = program.run("--list")
+  names = listed.out.split()
+  assert names == ["width4", "width5", "width6"]
+  for name in names:
+    done = program.run("--workdir=cells", f"--cell={name}")
+    assert done.code == 0, done.err
+    assert f"[1/1] {name}: 4 runs in " in done.out
+    assert not (program.folder / "cells" / "claim.json").exists()
+  assert "3 of them over" in program.run("--workdir=cells").out
+  assert cells_lib.left(program.folder / "cells") == cells_lib.left(in_turn)
+
+
+@needs_dask
+def test_workers_leave_what_one_process_leaves(program, in_turn):
+  folder = program.folder / "by_two"
+  done = program.run("--workdir=by_two", "--workers=2")
+  assert done.code == 0, done.err
+  assert done.err == ""
+  assert len(re.findall(r"\[\d/3\] width\d: 4 runs in", done.out)) == 3
+  assert cells_lib.left(folder) == cells_lib.left(in_turn)
+  logs = sorted((folder / "cells").glob(f"*/{leash.LOG}"))
+  assert len(logs) == 3
+  assert all("4 runs in 1 cells" in log.read_text() for log in logs)
+  assert not list(folder.glob(".workers*"))
+
+
+@needs_dask
+@linux
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_saves_all_cells(program, number):
+  """Of a terminal it comes to all processes; each cell saves."""
+  folder = program.folder / f"stopped{number}"
+  flags = ("--preset=long", f"--workdir={folder.name}", "--workers=2")
+  process = program.start(*flags)
+  cells = cells_lib.wait_for_training(process, folder, num=2)
+  os.killpg(process.pid, number)
+  done = program.end(process)
+  assert done.code == -number
+  assert "stopped; the same command resumes" in done.out
+  for name, (pid, _) in cells.items():
+    log = (folder / "cells" / name / leash.LOG).read_text()
+    assert "stopped and saved at step" in log
+    assert not pathlib.Path(f"/proc/{pid}").exists()
+
+
+@needs_dask
+@linux
+def test_cells_end_with_the_program_that_is_killed(program):
+  folder = program.folder / "killed"
+  process = program.start(
+    "--preset=long", f"--workdir={folder.name}", "--workers=2"
+  )
+  cells_lib.wait_for_training(process, folder)
+  process.kill()
+  program.end(process)
+  end = time.monotonic() + 60
+  while cells_lib.programs_of_cells(folder) and time.monotonic() < end:
+    time.sleep(0.1)
+  assert not cells_lib.programs_of_cells(folder)
+
+
+@needs_dask
+@linux
+def test_a_cell_whose_worker_is_killed_is_tried_again(program, in_turn):
+  folder = program.folder / "tried"
+  process = program.start(f"--workdir={folder.name}", "--workers=2")
+  while not (found := cells_lib.programs_of_cells(folder)):
+    assert process.poll() is None
+    time.sleep(0.02)
+  (name, (_, worker)), *_ = found.items()
+  os.kill(worker, signal.SIGKILL)
+  done = program.end(process)
+  assert done.code == 0, done.err
+  assert f"{name} is tried again" in done.err
+  assert cells_lib.left(folder) == cells_lib.left(in_turn)
+
+
+@needs_dask
+def test_a_cell_that_fails_is_shown(program):
+  """Wrong input is not tried again, and the other cells go on."""
+  folder = program.folder / "failed"
+  cell = folder / "cells" / "width5"
+  cell.mkdir(parents=True)
+  (cell / "metrics.jsonl").mkdir()  # Nothing can be written to it.
+  done = program.run(f"--workdir={folder.name}", "--workers=2")
+  assert done.code == 2
+  assert "width5 failed (exit code 2; failed/cells/width5/cell.log)" in done.err
+  assert "  error: workdir " in done.err
+  assert "tried again" not in done.err
+  assert len(re.findall(r"\[\d/3\] width\d", done.out)) == 2
+
+
+def test_workers_have_their_cores():
+  from studies.kit import workers
+
+  cores = sorted(os.sched_getaffinity(0))
+  places = workers.places_of(len(cores))
+  assert sorted(int(p["CORES"]) for p in places) == cores
+  (place,) = workers.places_of(1)
+  assert place == {"CORES": ",".join(map(str, cores))}
+  assert len(workers.places_of(3 * len(cores))) == 3 * len(cores)
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
+  monkeypatch.setattr(leash, "PATIENCE", 0.0)
+  assert not leash._is_there(str(tmp_path / "elsewhere"))
+  assert leash._is_there(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+  ("flags", "line"),
+  [
+    (["--workers=2", "--cell=a"], "--workers, --scheduler, --cell: only one"),
+    (["--cell_seconds=1"], "--cell_seconds=1.0: is read only with --cell"),
+    (["--workers=0"], "--workers=0"),
+  ],
+)
+def test_wrong_flags(flags, line, capsys):
+  with pytest.raises(SystemExit) as stop:
+    study_lib.parse_flags(["study.py", *flags])
+  study_lib.FLAGS.unparse_flags()
+  assert stop.value.code == 2
+  assert line in capsys.readouterr().err
