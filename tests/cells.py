@@ -1,6 +1,7 @@
 """study.py on a study of small cells, in turn and over workers."""
 
 import contextlib
+import csv
 import dataclasses
 import json
 import os
@@ -92,29 +93,27 @@ class Program:
     return entrance.Outcome(process.returncode, out, err)
 
 
+# When, where and by which state of the repository a study was done.
+CIRCUMSTANCES = ("folder", "wall_time_seconds", "commit")
+
+
 def left(folder: pathlib.Path) -> dict[str, object]:
-  """Returns what a study left, without times, host and log."""
+  """Returns what a study left, without circumstances, logs and checkpoints."""
+  with open(folder / "results.csv") as table:
+    rows = list(csv.DictReader(table))
   found: dict[str, object] = {
     "claim.json": json.loads((folder / "claim.json").read_text()),
-    "results.csv": _without_time((folder / "results.csv").read_text()),
+    "results.csv": [_without(row) for row in rows],
   }
   for cell in sorted((folder / "cells").iterdir()):
     for name in (files.METRICS, work_lib.MEASURES):
       found[f"{cell.name}/{name}"] = (cell / name).read_bytes()
-    runs = files.read_runs(cell)
-    found[cell.name] = [
-      {k: v for k, v in run.items() if k != "wall_time_seconds"} for run in runs
-    ]
+    found[cell.name] = [_without(run) for run in files.read_runs(cell)]
   return found
 
 
-def _without_time(table: str) -> list[list[str]]:
-  rows = [line.split(",") for line in table.splitlines()]
-  time_ = rows[0].index("wall_time_seconds")
-  where = rows[0].index("folder") if "folder" in rows[0] else time_
-  return [
-    [x for i, x in enumerate(row) if i not in (time_, where)] for row in rows
-  ]
+def _without(record: dict[str, object]) -> dict[str, object]:
+  return {k: v for k, v in record.items() if k not in CIRCUMSTANCES}
 
 
 def programs_of_cells(folder: pathlib.Path) -> dict[str, tuple[int, int]]:

@@ -262,8 +262,16 @@ class _Session:
       f"--cell_seconds={self._work.estimates[name]}",
     ]
     folder = self._work.folder(attempt.cell).resolve()
+    # A closure, since Dask sends what has a name by its name alone, which says
+    # nothing to a worker in another folder.
+    do = leash.do
     future = self._client.submit(
-      leash.do, command, str(folder), str(self._probe), self._places, pure=False
+      lambda *args: do(*args),
+      command,
+      str(folder),
+      str(self._probe),
+      self._places,
+      pure=False,
     )
     self._running[future] = attempt
 
