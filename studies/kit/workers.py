@@ -6,6 +6,7 @@ the longest first; what they leave is read from the folder that all share.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent import futures
 import contextlib
 import dataclasses
 import logging
@@ -232,8 +233,10 @@ class _Session:
           self._take(future, num_workers)
         self._show(num_workers)
         time.sleep(PERIOD)
-    except OSError as e:
-      raise ClusterError(f"the scheduler is lost ({e})") from e
+    except (OSError, futures.CancelledError) as e:
+      raise ClusterError(
+        f"the scheduler is lost ({e}); the same command resumes"
+      ) from e
     finally:
       self._bar.close()
       stop.release()
@@ -287,6 +290,8 @@ class _Session:
     except distributed.KilledWorker as e:
       code, text = 1, "its worker was killed"
       tries += e.allowed_failures  # Of the scheduler, which tried it again.
+    except futures.CancelledError:
+      raise
     except Exception as e:  # Whatever became of a worker and its disk.
       code, text = 1, f"{type(e).__name__}: {e}"
     if code is None:
