@@ -1,8 +1,7 @@
 """A program that a worker of a cluster starts: it ends with its worker.
 
 Workers get these functions as they are, without the rest of this project, so
-that they may run in any folder: what they import
-is Python's alone, and Dask's. As a
+that they may run in any folder: what they import is Python's, or Dask's. As a
 program, `leash.py WORKER CORES COMMAND...` becomes that command.
 """
 
