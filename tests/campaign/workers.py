@@ -23,6 +23,8 @@ NUM_KILLS = 3
 
 def trials(folder: pathlib.Path, chance: random.Random) -> Iterator[Trial]:
   """Yields a trial for each way to do the study."""
+  # Else the program would ignore it, behind `&`.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   (folder / "my_study.py").write_text(cells_lib.STUDY)
   program = cells_lib.Program(folder)
   done = program.run("--preset=many", "--workdir=in_turn")
