@@ -37,18 +37,18 @@ def in_turn(program):
   return program.folder / "in_turn"
 
 
-def test_one_cell_after_another_is_the_study(program, in_turn):
-  """As jobs of an array do it; the last command concludes."""
+def test_a_cell_alone_is_that_of_the_study(program, in_turn):
+  """As a job of an array does it; the command without it does the others."""
   listed = program.run("--list")
-  names = listed.out.split()
-  assert names == ["width4", "width5", "width6"]
-  for name in names:
-    done = program.run("--workdir=cells", f"--cell={name}")
-    assert done.code == 0, done.err
-    assert f"[1/1] {name}: 4 runs in " in done.out
-    assert not (program.folder / "cells" / "claim.json").exists()
-  assert "3 of them over" in program.run("--workdir=cells").out
-  assert cells_lib.left(program.folder / "cells") == cells_lib.left(in_turn)
+  assert listed.out.split() == ["width4", "width5", "width6"]
+  folder = program.folder / "cells"
+  done = program.run("--workdir=cells", "--cell=width5")
+  assert done.code == 0, done.err
+  assert "[1/1] width5: 4 runs in " in done.out
+  assert [p.name for p in folder.iterdir()] == ["cells"]
+  assert [p.name for p in (folder / "cells").iterdir()] == ["width5"]
+  assert "1 of them over" in program.run("--workdir=cells").out
+  assert cells_lib.left(folder) == cells_lib.left(in_turn)
 
 
 @needs_dask
