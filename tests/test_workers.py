@@ -6,10 +6,13 @@ import re
 import signal
 import sys
 import time
+import types
 
+from absl.testing import flagsaver
 import pytest
 
 from program import leash
+from studies.kit import workers
 import study as study_lib
 from tests import cells as cells_lib
 
@@ -131,9 +134,8 @@ def test_a_cell_that_fails_is_shown(program):
   assert len(re.findall(r"\[\d/3\] width\d", done.out)) == 2
 
 
+@linux
 def test_workers_have_their_cores():
-  from studies.kit import workers
-
   cores = sorted(os.sched_getaffinity(0))
   places = workers.places_of(len(cores))
   assert sorted(int(p["CORES"]) for p in places) == cores
@@ -143,9 +145,18 @@ def test_workers_have_their_cores():
 
 
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
+  worker = types.SimpleNamespace(name="0")
+  dask = types.SimpleNamespace(get_worker=lambda: worker)
+  monkeypatch.setitem(sys.modules, "distributed", dask)
   monkeypatch.setattr(leash, "PATIENCE", 0.0)
-  assert not leash._is_there(str(tmp_path / "elsewhere"))
-  assert leash._is_there(str(tmp_path))
+  folder, probe = tmp_path / "cell", tmp_path / "probe"
+  command = [sys.executable, str(tmp_path / "leash.py"), "study.py"]
+  for missing in (probe, pathlib.Path(command[1])):
+    found = leash.do(command, str(folder), str(probe), [])
+    assert found == (None, str(missing))
+    missing.touch()
+  assert not folder.exists()
+  assert leash.do(command, str(folder), str(probe), []) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -157,8 +168,7 @@ def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
   ],
 )
 def test_wrong_flags(flags, line, capsys):
-  with pytest.raises(SystemExit) as stop:
+  with flagsaver.flagsaver(), pytest.raises(SystemExit) as stop:
     study_lib.parse_flags(["study.py", *flags])
-  study_lib.FLAGS.unparse_flags()
   assert stop.value.code == 2
   assert line in capsys.readouterr().err
