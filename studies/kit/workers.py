@@ -116,7 +116,8 @@ def _client(number: int, scheduler: str | None) -> Iterator[Any]:
       " install -r requirements-cluster.txt"
     ) from e
   cloudpickle.register_pickle_by_value(leash)
-  logging.getLogger("distributed").setLevel(logging.CRITICAL)
+  for name in ("distributed", "distributed.client"):  # Both have a level.
+    logging.getLogger(name).setLevel(logging.CRITICAL)
   settings = {
     # What a killed worker did is tried again here, which counts.
     "distributed.scheduler.allowed-failures": 0,
