@@ -5,9 +5,10 @@ claim. Its folder gets cells/ (the run folders), results.csv (one row a run),
 figure.png, figure.pdf and claim.json. The same command resumes; cells that are
 over are not trained, measured or computed again.
 
-Exit codes: 0 finished, whatever the verdict; 2 wrong input or data. SIGINT
-(Ctrl-C), SIGTERM and SIGHUP end it after it saved what is new: a shell says
-130, 143 or 129. SIGUSR1 saves, too. docs/scale.md: many processes and machines.
+Exit codes: 0 finished, whatever the verdict; 1 cells of workers failed; 2 wrong
+input or data. SIGINT (Ctrl-C), SIGTERM and SIGHUP end it after it saved what is
+new: a shell says 130, 143 or 129. SIGUSR1 saves, too. docs/scale.md: many
+processes and machines.
 """
 
 from program import signals
@@ -136,6 +137,8 @@ def parse_flags(argv: list[str]) -> list[str]:
   several = [n for n in ("workers", "scheduler") if FLAGS[n].present]
   if len(several) > 1 or (several and FLAGS.cell is not None):
     fail("--workers, --scheduler, --cell: only one of them")
+  if FLAGS.scheduler == "":
+    fail("--scheduler='': must be an address, such as tcp://HOST:8786")
   for name in ("workdir", "data_dir"):
     cli.check_folder(name, FLAGS[name].value)
   return rest
@@ -264,6 +267,8 @@ def main(argv: list[str]) -> None:
     own = _flags_of_a_cell(workdir)
     do = workers.Workers(own, FLAGS.workers, FLAGS.scheduler).do
   try:
+    if use_workers:
+      workers.require_dask()  # Before data is loaded.
     code = work.run(
       study,
       cells,

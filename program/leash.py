@@ -48,6 +48,7 @@ def do(
     Its exit code (negative: the signal that ended it) and the last lines that
     it printed. None instead: the worker does not see the files, and which.
   """
+  import dask
   import distributed
 
   worker = distributed.get_worker()
@@ -61,13 +62,16 @@ def do(
   log = os.open(os.path.join(folder, LOG), flags, 0o666)
   begin = os.fstat(log).st_size
   leash = [*command[:2], str(os.getpid()), place.pop("CORES", "")]
+  # What Dask sets against many threads of its own: a cell uses all its cores.
+  theirs = dask.config.get("distributed.nanny.pre-spawn-environ")
+  mine = {k: v for k, v in os.environ.items() if v != str(theirs.get(k))}
   try:
     process = subprocess.Popen(
       [*leash, *command[2:]],
       stdin=subprocess.DEVNULL,
       stdout=log,
       stderr=log,
-      env=os.environ | place,
+      env=mine | place,
       start_new_session=True,  # Ctrl-C is for the program that started all.
     )
     started = worker.__dict__.setdefault("leashed", {})
@@ -76,10 +80,11 @@ def do(
       stop(probe, worker)
     code = process.wait()
     started.pop(process, None)
-    text = os.pread(log, os.fstat(log).st_size - begin, begin)
+    begin = max(begin, os.fstat(log).st_size - _NUM_BYTES)
+    text = os.pread(log, _NUM_BYTES, begin)
   finally:
     os.close(log)
-  lines = text[-_NUM_BYTES:].decode(errors="replace").splitlines()
+  lines = text.decode(errors="replace").splitlines()
   return code, "\n".join(lines[-_NUM_LINES:])
 
 

@@ -70,16 +70,15 @@ def test_workers_leave_what_one_process_leaves(program, in_turn):
 
 @needs_dask
 @linux
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_saves_all_cells(program, number):
-  """Of a terminal it comes to all processes; each cell saves."""
-  folder = program.folder / f"stopped{number}"
+def test_ctrl_c_saves_all_cells(program):
+  """It comes to all processes of a terminal."""
+  folder = program.folder / "stopped"
   flags = ("--preset=long", f"--workdir={folder.name}", "--workers=2")
   process = program.start(*flags)
   cells = cells_lib.wait_for_training(process, folder, num=2)
-  os.killpg(process.pid, number)
+  os.killpg(process.pid, signal.SIGINT)
   done = program.end(process)
-  assert done.code == -number
+  assert done.code == -signal.SIGINT
   assert "stopped; the same command resumes" in done.out
   for name, (pid, _) in cells.items():
     log = (folder / "cells" / name / leash.LOG).read_text()
@@ -89,13 +88,17 @@ def test_a_stop_saves_all_cells(program, number):
 
 @needs_dask
 @linux
-def test_cells_end_with_the_program_that_is_killed(program):
-  folder = program.folder / "killed"
+@pytest.mark.parametrize("signals", [["INT", "INT"], ["KILL"]])
+def test_cells_end_with_the_program(program, signals):
+  """A second Ctrl-C does not wait for them."""
+  folder = program.folder / "-".join(signals)
   process = program.start(
     "--preset=long", f"--workdir={folder.name}", "--workers=2"
   )
   cells_lib.wait_for_training(process, folder)
-  process.kill()
+  for name in signals:
+    process.send_signal(signal.Signals[f"SIG{name}"])
+    time.sleep(0.1)  # Else two are one.
   program.end(process)
   end = time.monotonic() + 60
   while cells_lib.programs_of_cells(folder) and time.monotonic() < end:
@@ -115,7 +118,7 @@ def test_a_cell_whose_worker_is_killed_is_tried_again(program, in_turn):
   os.kill(worker, signal.SIGKILL)
   done = program.end(process)
   assert done.code == 0, done.err
-  assert f"{name} is tried again" in done.err
+  assert f"{name} is tried again (its worker was killed; " in done.err
   assert cells_lib.left(folder) == cells_lib.left(in_turn)
 
 
@@ -130,7 +133,9 @@ def test_a_cell_that_fails_is_shown(program):
   assert done.code == 2
   assert "width5 failed (exit code 2; failed/cells/width5/cell.log)" in done.err
   assert "  error: workdir " in done.err
-  assert "tried again" not in done.err
+  assert done.err.endswith(
+    "1 of 3 cells failed; the same command tries them again\n"
+  )
   assert len(re.findall(r"\[\d/3\] width\d", done.out)) == 2
 
 
@@ -144,10 +149,18 @@ def test_workers_have_their_cores():
   assert len(workers.places_of(3 * len(cores))) == 3 * len(cores)
 
 
-def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
+def _pretend_dask(monkeypatch, environ):
+  """As if this process were a worker, whose nanny sets some variables."""
   worker = types.SimpleNamespace(name="0")
-  dask = types.SimpleNamespace(get_worker=lambda: worker)
-  monkeypatch.setitem(sys.modules, "distributed", dask)
+  distributed = types.SimpleNamespace(get_worker=lambda: worker)
+  monkeypatch.setitem(sys.modules, "distributed", distributed)
+  config = types.SimpleNamespace(get=lambda name: environ)
+  dask = types.SimpleNamespace(config=config)
+  monkeypatch.setitem(sys.modules, "dask", dask)
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
+  _pretend_dask(monkeypatch, {})
   monkeypatch.setattr(leash, "PATIENCE", 0.0)
   folder, probe = tmp_path / "cell", tmp_path / "probe"
   command = [sys.executable, str(tmp_path / "leash.py"), "study.py"]
@@ -159,12 +172,34 @@ def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
   assert leash.do(command, str(folder), str(probe), []) == (0, "")
 
 
+def test_a_cell_does_not_get_dasks_number_of_threads(tmp_path, monkeypatch):
+  """Its bits may depend on it; one that was asked for is kept."""
+  _pretend_dask(monkeypatch, {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1})
+  monkeypatch.setenv("OMP_NUM_THREADS", "1")
+  monkeypatch.setenv("MKL_NUM_THREADS", "2")
+  program = tmp_path / "leash.py"
+  program.write_text(
+    "import os\nprint([os.getenv(f'{x}_NUM_THREADS') for x in ('OMP', 'MKL')])"
+  )
+  command = [sys.executable, str(program), "study.py"]
+  found = leash.do(command, str(tmp_path / "cell"), str(tmp_path), [])
+  assert found == (0, "[None, '2']")
+
+
+def test_no_dask_is_one_line(monkeypatch):
+  monkeypatch.setitem(sys.modules, "distributed", None)
+  line = "workers need Dask, which is not installed"
+  with pytest.raises(workers.ClusterError, match=line):
+    workers.require_dask()
+
+
 @pytest.mark.parametrize(
   ("flags", "line"),
   [
     (["--workers=2", "--cell=a"], "--workers, --scheduler, --cell: only one"),
     (["--cell_seconds=1"], "--cell_seconds=1.0: is read only with --cell"),
     (["--workers=0"], "--workers=0"),
+    (["--scheduler="], "--scheduler='': must be an address"),
   ],
 )
 def test_wrong_flags(flags, line, capsys):

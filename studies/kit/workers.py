@@ -68,8 +68,8 @@ class Workers:
     """Does all cells that are left; returns the exit code, 0 if all is over.
 
     Raises:
-      ClusterError: Dask is not installed, cannot be reached, or its workers do
-        not see the folder of the study.
+      ClusterError: Dask cannot be reached, or its workers do not see the folder
+        of the study.
     """
     if not work.todo:
       return 0
@@ -103,18 +103,24 @@ def places_of(number: int) -> list[dict[str, str]]:
   return places
 
 
-@contextlib.contextmanager
-def _client(number: int, scheduler: str | None) -> Iterator[Any]:
-  """Yields a client of Dask."""
+def require_dask() -> None:
+  """Raises `ClusterError` if Dask is not installed."""
   try:
-    import cloudpickle
-    import dask
-    import distributed
+    import distributed  # noqa: F401
   except ImportError as e:
     raise ClusterError(
       f"workers need Dask, which is not installed ({e}); install it by: pip"
       " install -r requirements-cluster.txt"
     ) from e
+
+
+@contextlib.contextmanager
+def _client(number: int, scheduler: str | None) -> Iterator[Any]:
+  """Yields a client of Dask."""
+  import cloudpickle
+  import dask
+  import distributed
+
   cloudpickle.register_pickle_by_value(leash)
   for name in ("distributed", "distributed.client"):  # Both have a level.
     logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -122,6 +128,7 @@ def _client(number: int, scheduler: str | None) -> Iterator[Any]:
     # What a killed worker did is tried again here, which counts.
     "distributed.scheduler.allowed-failures": 0,
     "distributed.worker.preload": [_PRELOAD],
+    "distributed.nanny.pre-spawn-environ": {},  # That of the cells is ours.
     "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
   }
   with contextlib.ExitStack() as stack:
@@ -246,6 +253,12 @@ class _Session:
     if stop.number:
       print("stopped; the same command resumes", flush=True)
       return stop.exit_code
+    if self._failed:
+      print(
+        f"{len(self._failed)} of {len(self._work.todo)} cells failed; the same"
+        " command tries them again",
+        file=sys.stderr,
+      )
     return max(self._failed, default=0)
 
   def _stop(self) -> None:
@@ -285,16 +298,18 @@ class _Session:
 
     attempt = self._running.pop(future)
     cell, tries = attempt.cell, attempt.number
-    code: int | None
+    code: int | None = 1
     try:
       code, text = future.result()
+      by_signal = code is not None and code < 0
+      how = f"signal {-code}" if by_signal else f"exit code {code}"
     except distributed.KilledWorker as e:
-      code, text = 1, "its worker was killed"
+      how, text = "its worker was killed", ""
       tries += e.allowed_failures  # Of the scheduler, which tried it again.
     except futures.CancelledError:
       raise
     except Exception as e:  # Whatever became of a worker and its disk.
-      code, text = 1, f"{type(e).__name__}: {e}"
+      how, text = "its worker failed", f"{type(e).__name__}: {e}"
     if code is None:
       self._unseen = (
         f"a worker does not see {text}; all need the study's folder, the"
@@ -305,27 +320,32 @@ class _Session:
       seconds = time.monotonic() - attempt.start
       self._clock.over(self._work.estimates[cell.name], seconds)
       self._bar.clear()
-      left = self._clock.seconds_left() / max(num_workers, 1)
+      left = self._seconds_left(num_workers)
       self._work.report(self._num_over, cell, seconds, left)
     elif self._work.stop.number or self._unseen:
       pass  # It was stopped, and saved.
     elif code in _FINAL or tries >= MAX_TRIES:
       self._failed.append(WRONG_INPUT if code == WRONG_INPUT else 1)
-      self._say(cell, "failed", code, text)
+      self._say(cell, "failed", how, text)
     else:
       self._queue.append(_Try(cell, tries + 1, 0.0))
-      self._say(cell, "is tried again", code, text)
+      self._say(cell, "is tried again", how, text)
 
-  def _say(self, cell: Any, what: str, code: int, text: str) -> None:
+  def _say(self, cell: Any, what: str, how: str, text: str) -> None:
     """Says how a cell ended, and what it printed last."""
-    how = f"exit code {code}" if code > 0 else f"signal {-code}"
     lines = "".join(f"\n  {line}" for line in text.splitlines())
     self._bar.clear()
     log = self._work.folder(cell) / leash.LOG
     print(f"{cell.name} {what} ({how}; {log}){lines}", file=sys.stderr)
 
+  def _seconds_left(self, num_workers: int) -> float:
+    now = time.monotonic()
+    done = sum(now - attempt.start for attempt in self._running.values())
+    at_once = min(num_workers, len(self._queue) + len(self._running))
+    return max(0.0, self._clock.seconds_left() - done) / max(at_once, 1)
+
   def _show(self, num_workers: int) -> None:
-    left = timing.text(self._clock.seconds_left() / max(num_workers, 1))
+    left = timing.text(self._seconds_left(num_workers))
     self._bar.n = self._num_over
     self._bar.set_description(f"{len(self._running)} cells on {num_workers} ")
     self._bar.set_postfix_str(f"{left} left")
