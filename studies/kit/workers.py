@@ -339,10 +339,14 @@ class _Session:
     print(f"{cell.name} {what} ({how}; {log}){lines}", file=sys.stderr)
 
   def _seconds_left(self, num_workers: int) -> float:
-    now = time.monotonic()
-    done = sum(now - attempt.start for attempt in self._running.values())
+    now, ratio = time.monotonic(), self._clock.ratio
+    estimates = self._work.estimates
+    done = sum(
+      min((now - attempt.start) / ratio, estimates[attempt.cell.name])
+      for attempt in self._running.values()
+    )
     at_once = min(num_workers, len(self._queue) + len(self._running))
-    return max(0.0, self._clock.seconds_left() - done) / max(at_once, 1)
+    return self._clock.seconds_left(done) / max(at_once, 1)
 
   def _show(self, num_workers: int) -> None:
     left = timing.text(self._seconds_left(num_workers))

@@ -45,7 +45,7 @@ def trials(folder: pathlib.Path, chance: random.Random) -> Iterator[Trial]:
   yield Trial("two workers, 3 killed", what, fault("killed", done, "again"))
 
   process = program.start("--preset=many", "--workdir=stopped", "--workers=2")
-  cells_lib.wait_for_training(process, folder / "stopped", num=2)
+  cells_lib.wait_for_training(process, folder / "stopped")
   os.killpg(process.pid, signal.SIGINT)
   assert program.end(process).code == -signal.SIGINT
   done = program.run("--preset=many", "--workdir=stopped", "--workers=2")
