@@ -115,4 +115,5 @@ requirements:
 	@{ printf '%s\n' $(HEADER); cat requirements.txt; } > requirements.new
 	@mv requirements.new requirements.txt
 	$(call add,dev,'-r requirements.txt')
+	$(call add,cluster,'# Goes on top of requirements.txt: Dask, for studies over workers')
 	$(call add,cuda,'# Goes on top of requirements.txt: the CUDA 12 build of JAX')

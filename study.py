@@ -5,9 +5,10 @@ claim. Its folder gets cells/ (the run folders), results.csv (one row a run),
 figure.png, figure.pdf and claim.json. The same command resumes; cells that are
 over are not trained, measured or computed again.
 
-Exit codes: 0 finished, whatever the verdict; 2 wrong input or data. SIGINT
-(Ctrl-C), SIGTERM and SIGHUP end it after it saved what is new: a shell says
-130, 143 or 129. SIGUSR1 saves, too.
+Exit codes: 0 finished, whatever the verdict; 1 cells of workers failed; 2 wrong
+input or data. SIGINT (Ctrl-C), SIGTERM and SIGHUP end it after it saved what is
+new: a shell says 130, 143 or 129. SIGUSR1 saves, too. docs/scale.md: many
+processes and machines.
 """
 
 from program import signals
@@ -15,7 +16,7 @@ from program import signals
 if __name__ == "__main__":
   signals.STOP.arm()  # Before imports that take seconds.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import importlib
 import importlib.machinery
 import importlib.util
@@ -35,7 +36,9 @@ from program import cli
 from program import flag_errors
 from program import jax_setup
 from program.cli import fail
+from studies.kit import todo
 from studies.kit import work
+from studies.kit import workers
 from studies.kit.study import Study
 
 FLAGS = flags.FLAGS
@@ -68,11 +71,45 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; see main.py.")
 flags.DEFINE_bool("stop_on_usr1", False, "End after SIGUSR1; see main.py.")
-flags.DEFINE_bool("list", False, "Only name the studies, with claim and time.")
+flags.DEFINE_bool(
+  "list",
+  False,
+  "Only name the studies, with claim and time; with --study, its cells.",
+)
 flags.DEFINE_bool(
   "estimate",
   False,
   "Only say how long the study would take, and train nothing.",
+)
+flags.DEFINE_integer(
+  "workers",
+  1,
+  "How many cells are done at once, each in a process of its own with its share"
+  " of the cores, or a GPU (needs Dask); 1: in turn, in this process.",
+  lower_bound=1,
+)
+flags.DEFINE_string(
+  "scheduler",
+  None,
+  "Address of a scheduler of Dask, whose workers do the cells (docs/scale.md).",
+)
+flags.DEFINE_string(
+  "cell", None, "Do only the cell of this name, and draw and judge nothing."
+)
+flags.DEFINE_float(
+  "cell_seconds",
+  None,
+  "How long --cell may take: longer ones are saved more often. Default:"
+  " estimated.",
+  lower_bound=0.0,
+)
+flags.DEFINE_integer(
+  "devices",
+  None,
+  "To how many CPU devices the runs of a cell are spread, on which their last"
+  f" bits depend. Default: the cores, at most {jax_setup.MAX_CPU_DEVICES}.",
+  lower_bound=1,
+  upper_bound=jax_setup.MAX_CPU_DEVICES,
 )
 
 # Every module in it but studies/kit/ is a study.
@@ -92,9 +129,16 @@ def parse_flags(argv: list[str]) -> list[str]:
     fail(str(e))
   if len(rest) > 1:
     fail(f"{rest[1]!r}: not a flag; every argument is --NAME=VALUE")
-  if FLAGS.list:
+  if FLAGS.list and FLAGS.study is None:
     print("\n".join(_described()))
     sys.exit(0)
+  if FLAGS.cell_seconds is not None and FLAGS.cell is None:
+    fail(f"--cell_seconds={FLAGS.cell_seconds}: is read only with --cell")
+  several = [n for n in ("workers", "scheduler") if FLAGS[n].present]
+  if len(several) > 1 or (several and FLAGS.cell is not None):
+    fail("--workers, --scheduler, --cell: only one of them")
+  if FLAGS.scheduler == "":
+    fail("--scheduler='': must be an address, such as tcp://HOST:8786")
   for name in ("workdir", "data_dir"):
     cli.check_folder(name, FLAGS[name].value)
   return rest
@@ -175,6 +219,20 @@ def choose(
   return [name for name in existing if name in names]
 
 
+def _flags_of_a_cell(workdir: pathlib.Path) -> list[str]:
+  """Returns what a process needs that does one cell, in any folder."""
+  devices = FLAGS.devices or jax_setup.num_cores()
+  given = [
+    f"--study={pathlib.Path(FLAGS.study).resolve()}",
+    f"--preset={FLAGS.preset}",
+    f"--workdir={workdir.resolve()}",
+    f"--devices={min(devices, jax_setup.MAX_CPU_DEVICES)}",
+  ]
+  if FLAGS.data_dir is not None:
+    given.append(f"--data_dir={os.path.abspath(cli.path(FLAGS.data_dir))}")
+  return given
+
+
 def main(argv: list[str]) -> None:
   del argv  # Checked by `parse_flags`.
   logging.set_verbosity(logging.ERROR)  # Orbax logs every step it takes.
@@ -187,11 +245,30 @@ def main(argv: list[str]) -> None:
     cells = [cell for cell in cells if cell.labels["workload"] in workloads]
   if shapes := choose(cells, "shape", FLAGS.shape):
     cells = [cell for cell in cells if cell.labels["shape"] in shapes]
+  if FLAGS.list:
+    print("\n".join(cell.name for cell in cells))
+    return
+  if FLAGS.cell is not None:
+    cells = [cell for cell in cells if cell.name == FLAGS.cell]
+    if not cells:
+      fail(f"--cell={FLAGS.cell!r}: must be one of those that --list names")
   name = "-".join([pathlib.Path(FLAGS.study).stem, FLAGS.preset, *workloads])
   workdir = pathlib.Path(cli.path(FLAGS.workdir or f"runs/{name}"))
   signals.STOP.usr1_ends = FLAGS.stop_on_usr1
-  jax_setup.set_up(float64=False, spread_runs=True)
+  use_workers = FLAGS.workers > 1 or FLAGS.scheduler is not None
+  jax_setup.set_up(
+    float64=False,
+    spread_runs=True,
+    num_cpu_devices=FLAGS.devices,
+    preallocate=not use_workers,
+  )
+  do: Callable[[todo.Work], int] = todo.Work.do
+  if use_workers:
+    own = _flags_of_a_cell(workdir)
+    do = workers.Workers(own, FLAGS.workers, FLAGS.scheduler).do
   try:
+    if use_workers:
+      workers.require_dask()  # Before data is loaded.
     code = work.run(
       study,
       cells,
@@ -199,6 +276,9 @@ def main(argv: list[str]) -> None:
       data_dir=FLAGS.data_dir,
       stop=signals.STOP,
       estimate_only=FLAGS.estimate,
+      do=do,
+      seconds=FLAGS.cell_seconds,
+      conclude=FLAGS.cell is None,
     )
   except errors.UserError as e:
     fail(str(e))

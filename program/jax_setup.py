@@ -14,9 +14,10 @@ from program.cli import fail
 
 # Each device compiles programs of its own.
 MAX_CPU_DEVICES = 8
+_PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
   """Returns the number of cores that this process may use."""
   if hasattr(os, "sched_getaffinity"):
     return len(os.sched_getaffinity(0))
@@ -59,7 +60,12 @@ def _drop_damaged_programs() -> None:
 
 
 def set_up(
-  *, float64: bool, deterministic: bool = False, spread_runs: bool = False
+  *,
+  float64: bool,
+  deterministic: bool = False,
+  spread_runs: bool = False,
+  num_cpu_devices: int | None = None,
+  preallocate: bool = True,
 ) -> None:
   """Sets up JAX, whose devices must not have been used yet.
 
@@ -68,6 +74,9 @@ def set_up(
     deterministic: whether XLA's GPU programs must repeat their bits.
     spread_runs: whether every CPU core (of at most 8) is a device, to which the
       runs of a sweep are spread; else all cores are one.
+    num_cpu_devices: to which they are spread; None: one for each core.
+    preallocate: whether JAX may take most of a GPU's memory at once; else it is
+      left to the programs that this one starts.
   """
   if deterministic:
     os.environ["XLA_FLAGS"] = (
@@ -83,7 +92,10 @@ def set_up(
   jax.config.update("jax_numpy_dtype_promotion", "standard")
   if spread_runs:
     # One program for small matrices keeps no more than a core busy.
-    jax.config.update("jax_num_cpu_devices", min(_num_cores(), MAX_CPU_DEVICES))
+    jax.config.update(
+      "jax_num_cpu_devices",
+      num_cpu_devices or min(num_cores(), MAX_CPU_DEVICES),
+    )
   # So that a shell loop compiles once.
   if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -93,7 +105,15 @@ def set_up(
       )
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
   _drop_damaged_programs()
+  before = os.environ.get(_PREALLOCATE)
+  if not preallocate:
+    os.environ[_PREALLOCATE] = "false"
   try:
     jax.devices()
   except RuntimeError as e:
     fail(f"JAX finds no device ({e})")
+  finally:
+    if before is not None:
+      os.environ[_PREALLOCATE] = before
+    else:
+      os.environ.pop(_PREALLOCATE, None)

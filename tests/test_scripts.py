@@ -67,6 +67,30 @@ def test_ends_by_ctrl_c(start, script):
   assert (loop.returncode, out) == (-signal.SIGINT, "saved\n")
 
 
+@pytest.mark.parametrize("task", [0, 1, 2])
+def test_a_job_of_a_study_does_its_cell(tmp_path, task):
+  fake = tmp_path / "python"
+  fake.write_text(
+    '#!/bin/bash\ncase "$*" in\n*--list) printf "a\\nb\\n";;\n'
+    '*) echo "$*"\nesac'
+  )
+  fake.chmod(0o755)
+  done = subprocess.run(
+    ["bash", str(ROOT / "scripts" / "slurm_study.sh"), "--data_dir=d"],
+    env=os.environ
+    | {"PYTHON": str(fake), "SLURM_ARRAY_TASK_ID": str(task), "PRESET": "p"},
+    capture_output=True,
+    text=True,
+  )
+  if task == 2:
+    assert done.returncode == 1
+    assert "there is no such cell" in done.stderr
+    return
+  flags = "--study=studies/width.py --preset=p"
+  cell = ("a", "b")[task]
+  assert done.stdout == f"study.py {flags} --cell={cell} --data_dir=d\n"
+
+
 # --- gpu.sh -------------------------------------------------------------------
 
 PARTS = ["tests", "accelerator", "sweep", "step_time"]

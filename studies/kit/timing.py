@@ -107,14 +107,18 @@ class Clock:
     self._estimated += estimate
     self._taken += seconds
 
+  @property
+  def ratio(self) -> float:
+    """Seconds that cells took, for each second estimated."""
+    return self._taken / self._estimated if self._estimated else 1.0
+
   def seconds_left(self, done: float = 0.0) -> float:
     """Returns the seconds left.
 
     Args:
-      done: estimated seconds of what is over of the present cell.
+      done: estimated seconds of what is over of the present cells.
     """
-    ratio = self._taken / self._estimated if self._estimated else 1.0
-    return max(0.0, ratio * (self._left - done))
+    return max(0.0, self.ratio * (self._left - done))
 
 
 def text(seconds: float) -> str:

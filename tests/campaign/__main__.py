@@ -1,8 +1,9 @@
 """What is done to the program on purpose: `python -m tests.campaign`.
 
-Kills, damage, full disks and malformed folders, each tried many times. Prints
-every trial that the program did not survive, and a table: kinds of trials, how
-many were tried and survived. Exit codes: 0 all survived, 1 not all.
+Kills, damage, full disks, malformed folders and lost workers, each tried many
+times. Prints every trial that the program did not survive, and a table: kinds
+of trials, how many were tried and survived. Exit codes: 0 all survived, 1 not
+all.
 """
 
 import argparse
@@ -15,7 +16,15 @@ import tempfile
 import time
 
 # A part that is not named here is not run.
-PARTS = ("signals", "flags", "kills", "damage", "malformed", "disk_full")
+PARTS = (
+  "signals",
+  "flags",
+  "kills",
+  "damage",
+  "malformed",
+  "disk_full",
+  "workers",
+)
 
 
 def main() -> int:
