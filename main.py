@@ -28,6 +28,7 @@ from ml_collections import config_flags
 from configs import base
 from configs import errors
 from configs import fields
+from configs import kinds
 from configs import reading
 from configs import sweep
 from program import cli
@@ -82,6 +83,13 @@ flags.DEFINE_bool(
   False,
   "SIGUSR1, which SLURM's --signal=USR1@120 sends before the time is over, also"
   " ends the run after it saved; else the run goes on.",
+)
+flags.DEFINE_string(
+  "hosts",
+  None,
+  "Train one run by several processes: ADDRESS:PORT,COUNT,INDEX in each of the"
+  " COUNT, of which the first (INDEX 0) is at ADDRESS; or 'auto', on SLURM, Open"
+  " MPI and TPU pods.",
 )
 flags.DEFINE_bool(
   "profile", False, "Write a profile of some steps for TensorBoard."
@@ -148,15 +156,38 @@ def _check_flags(rest: list[str]) -> None:
     cli.check_folder(name, FLAGS[name].value)
   if not re.fullmatch(r"latest|best|\d+", FLAGS.checkpoint):
     fail(f"--checkpoint={FLAGS.checkpoint!r}: must be latest, best or a step")
-  for name, mode in (("checkpoint", "eval"), ("profile", "train")):
+  for name, mode in (
+    ("checkpoint", "eval"),
+    ("profile", "train"),
+    ("hosts", "train"),
+  ):
     flag = FLAGS[name]
     if flag.value != flag.default and FLAGS.mode != mode:
       fail(f"--{name}={flag.value}: is read only with --mode={mode}")
+  if FLAGS.hosts is not None:
+    cli.host(FLAGS.hosts)
+    _check_one_run()
   if FLAGS.config is None:
     if FLAGS.mode == "train":
       fail(f"--config: missing; for instance --config={_example()}")
     if not FLAGS.workdir:
       fail("--mode=eval: needs --workdir, or --config as in training")
+
+
+def _check_one_run() -> None:
+  """Ends the program for what several processes do not train together."""
+  config = FLAGS.config
+  if config is None:
+    return
+  if sweep.swept(config):
+    fail("--hosts: is for one run, and config.sweep makes several")
+  if config.dataset in kinds.GAMES:
+    fail(f"--hosts: must not be given with config.dataset={config.dataset!r}")
+  if config.devices_per_run:
+    fail(
+      f"config.devices_per_run={config.devices_per_run}: must be 0 with --hosts,"
+      " which takes all devices"
+    )
 
 
 def _print_help() -> NoReturn:
@@ -198,12 +229,27 @@ def set_up_jax(config: ml_collections.ConfigDict) -> None:
 
 
 def train(workdir: str | None) -> int:
-  """Trains, or resumes; returns the exit code."""
-  set_up_jax(FLAGS.config)
+  """Trains, or resumes, perhaps with others; returns the exit code."""
+  if FLAGS.hosts is None:
+    set_up_jax(FLAGS.config)
+    return _train(workdir)
+  from training import several
+
+  with several.connected(cli.host(FLAGS.hosts)) as hosts:
+    # What is lost by its end is not its alone.
+    signals.STOP.hold()
+    signals.own_stdout(is_shown=hosts.is_first)
+    set_up_jax(FLAGS.config)
+    return _train(workdir, hosts)
+
+
+def _train(workdir: str | None, hosts: Any = None) -> int:
   from run_folder import progress
   from run_folder import tensorboard
   import train as training
+  from training import hosts as hosts_lib
 
+  hosts = hosts or hosts_lib.ALONE
   config = FLAGS.config
   stop = signals.STOP
   stop.usr1_ends = FLAGS.stop_on_usr1
@@ -218,12 +264,23 @@ def train(workdir: str | None) -> int:
         print(f"warning: config.{name}: not read by this run", file=sys.stderr)
 
   def make_hooks(num_steps: int) -> list[Callable[[int], Any]]:
+    if writer is None:
+      return []
     announce()
     hooks = tensorboard.hooks(writer, workdir, num_steps, profile=FLAGS.profile)
     # From the first step on, there is something to save.
     return [lambda step: stop.hold(), *hooks]
 
-  writer = tensorboard.EventsWriter(workdir)
+  saves = False
+
+  def should_stop() -> bool:
+    """Notes what signals ask of any of the processes."""
+    nonlocal saves
+    number, save = hosts.agree(stop.number, int(stop.take_save()))
+    stop.number, saves = number or stop.number, bool(save)
+    return bool(number)
+
+  writer = tensorboard.EventsWriter(workdir) if hosts.is_first else None
   try:
     result = training.train_and_evaluate(
       config,
@@ -231,16 +288,19 @@ def train(workdir: str | None) -> int:
       writer,
       data_dir=FLAGS.data_dir,
       make_hooks=make_hooks,
-      should_stop=lambda: bool(stop.number),
-      should_save=stop.take_save,
+      should_stop=should_stop,
+      should_save=lambda: saves,
+      hosts=hosts,
     )
   except training.Stopped as e:
     print(f"{e}; the same command resumes", flush=True)
     return stop.exit_code
   finally:
-    writer.close()
+    if writer is not None:
+      writer.close()
     stop.release()
-  announce()
+  if hosts.is_first:
+    announce()
   for run in result.get("runs", [result]):
     if run["status"] == "diverged":
       name = f"run {run['run']}, " if "run" in run else ""

@@ -22,6 +22,7 @@ import data
 from data import fingerprint
 from data import task
 from run_folder import checkpoints
+from run_folder import elsewhere
 from run_folder import files
 from run_folder import log as log_lib
 from run_folder import naming
@@ -32,6 +33,7 @@ from run_folder import trained_on
 from run_folder.files import Record
 from sharpness import measures
 from training import cadence as cadence_lib
+from training import hosts as hosts_lib
 from training import objectives as objectives_lib
 from training import placement
 from training import run_axis
@@ -57,6 +59,7 @@ def train_and_evaluate(
   make_hooks: Callable[[int], Sequence[Hook]] = lambda num_steps: (),
   should_stop: Callable[[], bool] = lambda: False,
   should_save: Callable[[], bool] = lambda: False,
+  hosts: hosts_lib.Hosts = hosts_lib.ALONE,
 ) -> Record:
   """Trains, or resumes, or finds that the run, or the sweep, is over.
 
@@ -71,6 +74,8 @@ def train_and_evaluate(
       of steps taken after every call to the device.
     should_stop: is asked before every call to the device.
     should_save: is asked then, too; a checkpoint is saved in passing.
+    hosts: the processes that train together; the first has the folder, and the
+      others need not see it.
 
   Returns:
     The record in result.json. Its 'status' is 'finished' or 'diverged'; that
@@ -85,16 +90,20 @@ def train_and_evaluate(
     Stopped: `should_stop` said so; the same call resumes.
   """
   base.check(config)
-  devices = jax.local_devices()
+  devices = hosts.devices()
   num_devices = placement.devices_per_run(config, len(devices))
-  result = files.read_result(workdir, config, num_devices)
-  before = files.read_facts(workdir)
+  hosts.check_same("config", files.identity(config))
+  result = hosts.from_first(
+    lambda: files.read_result(workdir, config, num_devices)
+  )
+  before = hosts.from_first(lambda: files.read_facts(workdir))
   is_given = datasets is not None
   if result and not is_given and not before.get(trained_on.GIVEN):
     return result  # What the config names takes time to load.
   if datasets is None:
     datasets = data.load_runs(sweep.runs(config), data_dir)
   found = fingerprint.of(datasets)
+  hosts.check_same("data", found)
   trained_on.check(workdir, before, found)
   if result:
     return result
@@ -102,23 +111,27 @@ def train_and_evaluate(
   placement.check(config, len(devices))
   cadence = cadence_lib.create(setup)
   weights = None
-  if config.init_from and not checkpoints.has_whole(workdir):
-    weights = _initial_weights(setup, config.init_from)
+  if config.init_from and not hosts.from_first(
+    lambda: checkpoints.has_whole(workdir)
+  ):
+    weights = _initial_weights(setup, config.init_from, hosts)
 
   with contextlib.ExitStack() as stack:
-    places = _places(setup)
+    places = _places(setup, hosts)
     facts = trained_on.facts(
       found,
       is_given=is_given,
       num_at_once=places[0].num_vmapped,
       task=task.to_json(task.of(setup.dataset)),
     )
-    folder = stack.enter_context(
-      contextlib.closing(files.RunFolder(workdir, config, num_devices, facts))
-    )
-    saved = stack.enter_context(
-      contextlib.closing(checkpoints.Checkpoints(folder.path))
-    )
+    folder: files.RunFolder | elsewhere.Folder = elsewhere.Folder()
+    saved: checkpoints.Checkpoints | elsewhere.Checkpoints
+    saved = elsewhere.Checkpoints()
+    if hosts.is_first:
+      folder = files.RunFolder(workdir, config, num_devices, facts)
+      stack.callback(folder.close)
+      saved = checkpoints.Checkpoints(folder.path)
+      stack.callback(saved.close)
     log = log_lib.RunLog(
       folder,
       config,
@@ -126,30 +139,34 @@ def train_and_evaluate(
       steps_per_epoch=setup.steps_per_epoch,
       num_steps=setup.num_steps,
     )
-    trainer = trainer_lib.Trainer(setup, devices, weights)
+    trainer = trainer_lib.Trainer(setup, devices, weights, hosts)
     objectives = objectives_lib.Objectives(setup)
     hooks = make_hooks(setup.num_steps)
     start = time.monotonic()
 
-    restored = saved.restore_newest(
-      trainer.abstract_items(), lambda step: len(folder.lines(step))
+    like = trainer.abstract_items()
+    restored = hosts.items_from_first(
+      lambda: saved.restore_newest(like, lambda step: len(folder.lines(step))),
+      like,
     )
     if restored is not None:
       trainer.restore(*restored)
     log.resume(trainer.step)
     trainer.given_up.update(log.diverged)
-    snapshots.keep_up_to(folder.path, trainer.step)
+    if folder.path:
+      snapshots.keep_up_to(folder.path, trainer.step)
     _introduce(setup, trainer, log)
     if trainer.step:
       trained_on.warn_of_other_calls(before, facts)
     if trainer.step == 0 and config.snapshot_every_epochs:
-      snapshots.save(folder.path, 0, trainer.weights())
+      _snapshot(trainer, folder)
 
-    bar = stack.enter_context(
-      contextlib.closing(
-        progress.Progress(trainer.step, setup.num_steps, setup.steps_per_epoch)
+    bar: progress.Progress | elsewhere.Progress = elsewhere.Progress()
+    if hosts.is_first:
+      bar = progress.Progress(
+        trainer.step, setup.num_steps, setup.steps_per_epoch
       )
-    )
+      stack.callback(bar.close)
     while trainer.step < setup.num_steps and log.going():
       if should_stop():
         raise Stopped(_stop(trainer, saved, log))
@@ -187,7 +204,7 @@ def train_and_evaluate(
       if {"log", "evaluate", "measure"} & due:
         log.write(step, lines, evaluated)
       if "snapshot" in due:
-        snapshots.save(folder.path, step, trainer.weights())
+        _snapshot(trainer, folder)
       if "save" in due:
         _save(trainer, saved, log, log.score(evaluated))
     bar.close()
@@ -200,27 +217,37 @@ def train_and_evaluate(
       "device": devices[0].device_kind,
       "num_devices": num_devices,  # Of each run.
     }
-    return log.finish(trainer.count_parameters(), about)
+    counts = trainer.count_parameters()
+    return hosts.from_first(lambda: log.finish(counts, about))
 
 
-def _places(setup: setup_lib.Setup) -> list[placement.Placement]:
+def _places(
+  setup: setup_lib.Setup, hosts: hosts_lib.Hosts = hosts_lib.ALONE
+) -> list[placement.Placement]:
   return placement.create(
     setup.config,
-    jax.local_devices(),
+    hosts.devices(),
     streamed=setup.is_streamed,
     convolutional=setup.is_convolutional,
+    hosts=hosts,
   )
 
 
-def _initial_weights(setup: setup_lib.Setup, workdir: str) -> dict[str, PyTree]:
+def _initial_weights(
+  setup: setup_lib.Setup, workdir: str, hosts: hosts_lib.Hosts
+) -> dict[str, PyTree]:
   """Returns what `config.init_from` names, before anything is written."""
-  place = _places(setup)[0]
+  place = _places(setup, hosts)[0]
   like = {"weights": state.abstract_weights(setup, place.replicated)}
+  folder = os.path.expanduser(workdir)
   try:
-    folder = os.path.expanduser(workdir)
-    return checkpoints.restore(folder, "latest", like)[1]["weights"]
+    restored = hosts.items_from_first(
+      lambda: checkpoints.restore(folder, "latest", like), like
+    )
   except checkpoints.CheckpointError as e:
     raise checkpoints.CheckpointError(f"config.init_from={e}") from e
+  assert restored is not None
+  return restored[1]["weights"]
 
 
 def _introduce(
@@ -254,7 +281,7 @@ def _introduce(
 
 def _stop(
   trainer: trainer_lib.Trainer,
-  saved: checkpoints.Checkpoints,
+  saved: checkpoints.Checkpoints | elsewhere.Checkpoints,
   log: log_lib.RunLog,
 ) -> str:
   """Saves, unless nothing is finite; returns what is said of it."""
@@ -273,13 +300,20 @@ def _is_finite(trainer: trainer_lib.Trainer, log: log_lib.RunLog) -> bool:
 
 def _save(
   trainer: trainer_lib.Trainer,
-  saved: checkpoints.Checkpoints,
+  saved: checkpoints.Checkpoints | elsewhere.Checkpoints,
   log: log_lib.RunLog,
   score: float | None,
 ) -> None:
   log.sync()
   saved.wait()
   saved.save(trainer.step, trainer.items(), score, log.num_lines)
+
+
+def _snapshot(
+  trainer: trainer_lib.Trainer, folder: files.RunFolder | elsewhere.Folder
+) -> None:
+  if folder.path:
+    snapshots.save(folder.path, trainer.step, trainer.weights())
 
 
 def _give_up(

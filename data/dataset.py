@@ -17,6 +17,9 @@ from data import bucketing
 NO_LABEL = -1
 
 Batch = dict[str, np.ndarray]
+# (index, number of parts): batches are cut into so many equal ones.
+Part = tuple[int, int]
+WHOLE: Part = (0, 1)
 # (number of training labels, number of classes) -> offset of each label.
 LabelOffsets = Callable[[int, int], np.ndarray]
 # One PRNG key per example, raw inputs [B, ...] -> augmented raw inputs.
@@ -60,13 +63,24 @@ class StreamSplit:
     version: of the files that are read.
 
   Both also take `label_offsets`: what is added to the label of each example,
-  in that fixed order, modulo the number of classes.
+  in that fixed order, modulo the number of classes; and the `part` of each
+  batch that is wanted, of the last one perhaps nothing, and not yielded then.
   """
 
   num_examples: int
   train_batches: Callable[..., Iterator[Batch]]
   eval_batches: Callable[..., Iterator[Batch]]
   version: str = ""
+
+  def of_part(self, part: Part) -> "StreamSplit":
+    """Returns the split of which the batches are parts of this one's."""
+    if part == WHOLE:
+      return self
+    return dataclasses.replace(
+      self,
+      train_batches=functools.partial(self.train_batches, part=part),
+      eval_batches=functools.partial(self.eval_batches, part=part),
+    )
 
 
 Split = ArraySplit | StreamSplit

@@ -82,6 +82,7 @@ class _Stream:
     first_step: int,
     batch_size: int,
     label_offsets: np.ndarray | None = None,
+    part: dataset.Part = dataset.WHOLE,
   ) -> Iterator[dataset.Batch]:
     """Yields the batches from `first_step` on, without end."""
     import tensorflow as tf
@@ -99,6 +100,7 @@ class _Stream:
       ).take(num_steps * batch_size)
       is_first = tf.cast(epoch == first_epoch, tf.int64)
       records = records.skip(is_first * done * batch_size)
+      records = _of_part(records, batch_size, part)
       return records.map(lambda index, record: (epoch, index, record))
 
     def read_image(epoch, index, record):
@@ -119,25 +121,28 @@ class _Stream:
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
       )
-      .batch(batch_size, drop_remainder=True)
+      .batch(batch_size // part[1], drop_remainder=True)
     )
     return self._iterate(batches)
 
   def eval_batches(
-    self, batch_size: int, label_offsets: np.ndarray | None = None
+    self,
+    batch_size: int,
+    label_offsets: np.ndarray | None = None,
+    part: dataset.Part = dataset.WHOLE,
   ) -> Iterator[dataset.Batch]:
     """Yields every example once, in the order of the files."""
     import tensorflow as tf
 
     read_label = self._label_reader(label_offsets)
-    batches = self._records.map(
+    batches = _of_part(self._records, batch_size, part).map(
       lambda index, record: {
         "inputs": _center_image(record["image"]),
         "targets": read_label(index, record),
       },
       num_parallel_calls=tf.data.AUTOTUNE,
       deterministic=True,
-    ).batch(batch_size)
+    ).batch(batch_size // part[1])
     return self._iterate(batches)
 
   def _label_reader(self, label_offsets: np.ndarray | None) -> Any:
@@ -153,6 +158,19 @@ class _Stream:
   def _iterate(self, batches: Any) -> Iterator[dataset.Batch]:
     with tfds_files.readable(self._folder):
       yield from batches.prefetch(2).as_numpy_iterator()
+
+
+def _of_part(records: Any, batch_size: int, part: dataset.Part) -> Any:
+  """Returns the records of a part of each batch, before they are decoded."""
+  if part == dataset.WHOLE:
+    return records
+  index, count = part
+  size = batch_size // count
+  return (
+    records.enumerate()
+    .filter(lambda place, _: place % batch_size // size == index)
+    .map(lambda _, record: record)
+  )
 
 
 def _random_image(jpeg: Any, key: Any) -> Any:

@@ -76,7 +76,9 @@ class ResidentFeed:
     batch_size: int,
     num_devices: int,
     buckets: bucketing.Buckets | None = None,
+    part: dataset.Part = dataset.WHOLE,
   ):
+    self._part = part
     self._buckets = buckets
     self._orders = EpochOrders(seed, split.num_examples)
     self._steps_per_epoch = split.num_examples // batch_size
@@ -103,7 +105,7 @@ class ResidentFeed:
       batches = self.rest_of_epoch(first_step + done)[: num_steps - done]
       indices[done : done + len(batches)] = batches
       done += len(batches)
-    return {"indices": _spread(indices, self._num_devices)}
+    return {"indices": _mine(_spread(indices, self._num_devices), self._part)}
 
   def sizes(self, first_step: int, num_steps: int) -> np.ndarray:
     if self._buckets is None:
@@ -113,7 +115,7 @@ class ResidentFeed:
 
 
 class StreamFeed:
-  """Sends the examples themselves, as they are read."""
+  """Sends the examples themselves, as they are read; of a part, its own."""
 
   def __init__(
     self,
@@ -122,11 +124,12 @@ class StreamFeed:
     seed: int,
     batch_size: int,
     num_devices: int,
+    part: dataset.Part = dataset.WHOLE,
   ):
-    self._split = split
+    self._split = split.of_part(part)
     self._seed = seed
     self._batch_size = batch_size
-    self._num_devices = num_devices
+    self._num_devices = num_devices // part[1]
     self._next_step = -1
     self._batches: Iterator[dataset.Batch] = iter(())
     self._taken: tuple[tuple[int, int, int], PyTree] | None = None
@@ -160,13 +163,30 @@ def create_feed(
   batch_size: int,
   num_devices: int,
   buckets: bucketing.Buckets | None = None,
+  part: dataset.Part = dataset.WHOLE,
 ) -> Feed:
-  """Returns the feed of a training split; that of a stream has no buckets."""
+  """Returns the feed of a training split; that of a stream has no buckets.
+
+  Args:
+    split: what is trained on.
+    seed: of the order.
+    batch_size: over all devices.
+    num_devices: over which a batch is spread, in all parts.
+    buckets: by which batches are made of examples of about one size.
+    part: of each batch that is wanted, for so many of the devices.
+  """
   fields = {"seed": seed, "batch_size": batch_size, "num_devices": num_devices}
   if isinstance(split, dataset.ArraySplit):
-    return ResidentFeed(split, buckets=buckets, **fields)
+    return ResidentFeed(split, buckets=buckets, part=part, **fields)
   assert buckets is None, "streams have no buckets"
-  return StreamFeed(split, **fields)
+  return StreamFeed(split, part=part, **fields)
+
+
+def _mine(x: np.ndarray, part: dataset.Part) -> np.ndarray:
+  """Returns the rows of a part."""
+  index, count = part
+  size = len(x) // count
+  return x[index * size : (index + 1) * size]
 
 
 def _spread(x: np.ndarray, num_devices: int) -> np.ndarray:
@@ -192,6 +212,7 @@ def eval_batches(
   batch_size: int,
   num_devices: int,
   sizes_NxK: np.ndarray,
+  part: dataset.Part = dataset.WHOLE,
 ) -> Iterator[tuple[PyTree, int, bucketing.Size]]:
   """Yields (batch, number of its examples, size) until each was seen once.
 
@@ -200,33 +221,62 @@ def eval_batches(
     batch_size: over all devices; a multiple of `num_devices`.
     num_devices: D.
     sizes_NxK: of the examples, by which those of an array split are sorted.
+    part: of each batch that is wanted.
 
   Yields:
     Leaves [D, B / D, ...] with 'mask', which is False on the padding of the
     last batch; beside it 'inputs' and 'targets' for streams, 'indices' else.
-    The size is what all of the batch fits into.
+    Of a part, they have so many of the D. The number of examples, and the size
+    that all of them fit into, are those of the whole batch.
   """
-  if isinstance(split, dataset.ArraySplit):
-    indices = bucketing.by_size(sizes_NxK).astype(np.int32)
-    batches: Iterator[dataset.Batch] = (
-      {"indices": indices[i : i + batch_size]}
-      for i in range(0, split.num_examples, batch_size)
-    )
-  else:
-    batches = split.eval_batches(batch_size)
-  for batch in batches:
-    count = len(next(iter(batch.values())))
-    batch["mask"] = np.ones(count, bool)
-    batch = {name: _pad(x, batch_size) for name, x in batch.items()}
-    size: bucketing.Size = ()
-    if "indices" in batch:
-      # Also what fills up a batch fits: an edge beyond the nodes of its graph
-      # would lead to another graph.
-      size = tuple(sizes_NxK[batch["indices"]].max(0).tolist())
-    spread = {
-      name: _spread(x[None], num_devices)[:, 0] for name, x in batch.items()
+  if isinstance(split, dataset.StreamSplit):
+    yield from _stream_batches(split, batch_size, num_devices, part)
+    return
+  indices = bucketing.by_size(sizes_NxK).astype(np.int32)
+  for first in range(0, split.num_examples, batch_size):
+    of_batch = indices[first : first + batch_size]
+    batch = {
+      "indices": _pad(of_batch, batch_size),
+      "mask": np.arange(batch_size) < len(of_batch),
     }
-    yield spread, count, size
+    # Also what fills up a batch fits: an edge beyond the nodes of its graph
+    # would lead to another graph.
+    size = tuple(sizes_NxK[batch["indices"]].max(0).tolist())
+    spread = {n: _spread_batch(x, num_devices) for n, x in batch.items()}
+    yield {n: _mine(x, part) for n, x in spread.items()}, len(of_batch), size
+
+
+def _stream_batches(
+  split: dataset.StreamSplit,
+  batch_size: int,
+  num_devices: int,
+  part: dataset.Part,
+) -> Iterator[tuple[PyTree, int, bucketing.Size]]:
+  """Yields the batches of a stream; see `eval_batches`."""
+  index, count = part
+  size = batch_size // count
+  batches = split.of_part(part).eval_batches(batch_size)
+  batch: dataset.Batch | None = None
+  for first in range(0, split.num_examples, batch_size):
+    of_all = min(split.num_examples - first, batch_size)
+    if of_all > index * size:
+      batch = next(batches)
+      num_mine = len(batch["targets"])
+    else:  # The last ones are all of the parts before.
+      batch = batch or next(split.eval_batches(batch_size))
+      num_mine = 0
+    padded = {n: _pad(x[:num_mine], size) for n, x in batch.items()}
+    padded["mask"] = np.arange(size) < num_mine
+    spread = {
+      n: _spread_batch(x, num_devices // count) for n, x in padded.items()
+    }
+    yield spread, of_all, ()
+  assert next(batches, None) is None, f"more than {split.num_examples} examples"
+
+
+def _spread_batch(x: np.ndarray, num_devices: int) -> np.ndarray:
+  """[B, ...] -> [D, B / D, ...]."""
+  return _spread(x[None], num_devices)[:, 0]
 
 
 def _pad(x: np.ndarray, size: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import pathlib
+import re
 import sys
 from typing import Any, NoReturn
 
@@ -59,6 +60,22 @@ def path(value: str) -> str:
       f"{value!r}: there is no such user; a folder of that name is ./{value}"
     )
   return expanded
+
+
+def host(value: str) -> tuple[str, int, int] | None:
+  """Returns ADDRESS:PORT, COUNT and INDEX of --hosts; None: of 'auto'."""
+  if value == "auto":
+    return None
+  wanted = "must be 'auto' or ADDRESS:PORT,COUNT,INDEX"
+  match = re.fullmatch(r"(\S+:(\d{1,5})),(\d{1,6}),(\d{1,6})", value, re.ASCII)
+  if match is None:
+    fail(f"--hosts={value!r}: {wanted}")
+  port, count, index = map(int, match.groups()[1:])
+  if not 1 <= port < 1 << 16:
+    fail(f"--hosts={value!r}: {wanted}, with a PORT of 1 to 65535")
+  if index >= count:
+    fail(f"--hosts={value!r}: {wanted}, with an INDEX of 0 to COUNT - 1")
+  return match[1], count, index
 
 
 class Parser(argparse.ArgumentParser):

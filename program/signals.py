@@ -146,6 +146,16 @@ def _reopened(number: int, before: TextIO | None) -> TextIO:
   )
 
 
+def own_stdout(*, is_shown: bool) -> None:
+  """Keeps what libraries print, not by Python, from stdout; or all there is."""
+  sys.stdout.flush()
+  number = os.dup(1) if is_shown else 1
+  null = os.open(os.devnull, os.O_WRONLY)
+  os.dup2(null, 1)
+  os.close(null)
+  sys.stdout = _reopened(number, sys.stdout)
+
+
 def _silence_libraries() -> None:
   """Hides what libraries tell those who write a program from who runs it.
 

@@ -349,6 +349,11 @@ def _manager(directory: pathlib.Path, **options: bool) -> ocp.CheckpointManager:
       best_fn=_score,
       # Orbax's own way blocks training for 10 to 100 ms a checkpoint.
       enable_async_checkpointing=False,
+      # Of several processes that train, the first has the folder.
+      multiprocessing_options=ocp.options.MultiprocessingOptions(
+        active_processes={0}
+      ),
+      create=False,
       **options,
     ),
   )

@@ -7,6 +7,7 @@ from clu import parameter_overview
 import ml_collections
 
 from configs import sweep
+from run_folder import elsewhere
 from run_folder import files
 from run_folder import naming
 from run_folder import scoring
@@ -52,7 +53,7 @@ class RunLog:
 
   def __init__(
     self,
-    folder: files.RunFolder,
+    folder: files.RunFolder | elsewhere.Folder,
     config: ml_collections.ConfigDict,
     writer: RunsWriter | None,
     *,

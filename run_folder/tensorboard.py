@@ -155,10 +155,7 @@ def hooks(
   from clu import platform
   import jax
 
-  platform.work_unit().set_task_status(
-    f"process {jax.process_index()} of {jax.process_count()},"
-    f" devices: {jax.local_devices()}"
-  )
+  platform.work_unit().set_task_status(f"devices: {jax.local_devices()}")
   made: list[Callable[[int], Any]] = [
     periodic_actions.ReportProgress(
       num_train_steps=num_steps,

@@ -74,6 +74,7 @@ class Evaluator:
     split = setup.dataset.splits[name]
     num_examples = split.num_examples
     num_devices = self._placements[0].num_devices
+    hosts = self._placements[0].hosts
     size = min(setup.config.eval_batch_size, num_examples)
     size = -(-size // num_devices) * num_devices
     totals = [
@@ -84,7 +85,9 @@ class Evaluator:
     ]
     outputs: list[list[np.ndarray]] = [[] for _ in self._placements]
     count = 0
-    batches = pipeline.eval_batches(split, size, num_devices, self._sizes[name])
+    batches = pipeline.eval_batches(
+      split, size, num_devices, self._sizes[name], hosts.part
+    )
     limit = setup.config.steps_per_eval
     for batch, batch_count, trimmed in itertools.islice(
       batches, None if limit < 0 else limit
@@ -97,7 +100,8 @@ class Evaluator:
           self._resident[i][name],
         )
         if self._split_metrics:
-          outputs[i].append(run_axis.fetch_outputs(of_batch, place))
+          of_mine = run_axis.fetch_outputs(of_batch, place)
+          outputs[i].append(hosts.gather(of_mine))
         if place.serialize_calls:
           jax.block_until_ready(totals[i])
       count += batch_count

@@ -11,6 +11,7 @@ import numpy as np
 from configs import errors
 from configs import reading
 from configs import sweep
+from training import hosts as hosts_lib
 
 # The mapped axis of devices.
 AXIS = "batch"
@@ -27,11 +28,13 @@ class Placement:
     runs: their indices in the sweep; in a loop, one.
     devices: over which each batch is spread, or the runs are.
     rows: how many runs each device has, if they are spread; 0: they are not.
+    hosts: the processes that the devices are of.
   """
 
   runs: tuple[int, ...]
   devices: tuple[jax.Device, ...]
   rows: int = 0
+  hosts: hosts_lib.Hosts = hosts_lib.ALONE
 
   @property
   def num_runs(self) -> int:
@@ -67,7 +70,9 @@ class Placement:
     return self._sharding(AXIS) if self.rows else self.replicated
 
   def _sharding(self, *axes: str) -> jax.sharding.Sharding:
-    mesh = jax.sharding.Mesh(np.array(self.devices), (AXIS,))
+    # What a process gives to `jax.pmap`, and gets, is its own part.
+    mine = self.hosts.mine(self.devices)
+    mesh = jax.sharding.Mesh(np.array(mine), (AXIS,))
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
 
   @property
@@ -85,6 +90,7 @@ def create(
   *,
   streamed: bool,
   convolutional: bool,
+  hosts: hosts_lib.Hosts = hosts_lib.ALONE,
 ) -> list[Placement]:
   """Returns the parts of a run, or of a sweep, that are trained by one call.
 
@@ -93,6 +99,7 @@ def create(
     devices: all there are.
     streamed: whether the training set is.
     convolutional: whether the model is.
+    hosts: the processes that the devices are of.
   """
   num_runs = len(sweep.runs(config))
   # A run is also evaluated where there are fewer devices.
@@ -106,7 +113,8 @@ def create(
     mode = "loop" if convolutional or streamed else "vmap"
   if mode == "loop":
     return [
-      Placement((run,), places[run % len(places)]) for run in range(num_runs)
+      Placement((run,), places[run % len(places)], hosts=hosts)
+      for run in range(num_runs)
     ]
   num_parts = 1
   if devices[0].platform == "cpu":
@@ -124,6 +132,7 @@ def create(
       if is_spread
       else places[i % len(places)],
       rows,
+      hosts,
     )
     for i, part in enumerate(parts)
   ]

@@ -55,12 +55,15 @@ class TrainState(flax.struct.PyTreeNode):
     return {"step": self.step, "opt_state": self.opt_state}
 
 
-def create_feeds(setup: Setup, num_devices: int) -> list[pipeline.Feed]:
+def create_feeds(
+  setup: Setup, num_devices: int, part: dataset_lib.Part = dataset_lib.WHOLE
+) -> list[pipeline.Feed]:
   """Returns the training data of each run; runs of equal order share theirs.
 
   Args:
     setup: of the runs.
     num_devices: over which a batch is spread.
+    part: of each batch that is wanted.
   """
   made: dict[Hashable, pipeline.Feed] = {}
   feeds = []
@@ -71,12 +74,17 @@ def create_feeds(setup: Setup, num_devices: int) -> list[pipeline.Feed]:
     examples = dataset.key("train") if setup.is_streamed else dataset.examples
     key = run.seed, examples
     if key not in made:
-      made[key] = _create_feed(setup, i, num_devices)
+      made[key] = _create_feed(setup, i, num_devices, part)
     feeds.append(made[key])
   return feeds
 
 
-def _create_feed(setup: Setup, index: int, num_devices: int) -> pipeline.Feed:
+def _create_feed(
+  setup: Setup,
+  index: int,
+  num_devices: int,
+  part: dataset_lib.Part = dataset_lib.WHOLE,
+) -> pipeline.Feed:
   run, dataset = setup.runs[index], setup.datasets[index]
   buckets = None
   if run.bucket_batches:
@@ -88,6 +96,7 @@ def _create_feed(setup: Setup, index: int, num_devices: int) -> pipeline.Feed:
     batch_size=run.batch_size,
     num_devices=num_devices,
     buckets=buckets,
+    part=part,
   )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from data import pipeline
 from training import evaluation
+from training import hosts as hosts_lib
 from training import metrics as metrics_lib
 from training import placement as placement_lib
 from training import run_axis
@@ -74,6 +75,7 @@ class Trainer:
     setup: Setup,
     devices: Sequence[jax.Device],
     weights: dict[str, PyTree] | None = None,
+    hosts: hosts_lib.Hosts = hosts_lib.ALONE,
   ):
     """Creates the initial state.
 
@@ -81,6 +83,7 @@ class Trainer:
       setup: of all runs.
       devices: all there are.
       weights: what every run starts from; None: new ones, from its seed.
+      hosts: the processes that the devices are of.
     """
     self.setup = setup
     self.step = 0
@@ -96,9 +99,12 @@ class Trainer:
       devices,
       streamed=setup.is_streamed,
       convolutional=setup.is_convolutional,
+      hosts=hosts,
     )
     residents = run_axis.Residents()
-    feeds = state_lib.create_feeds(setup, placements[0].num_devices)
+    feeds = state_lib.create_feeds(
+      setup, placements[0].num_devices, hosts.part
+    )
     states = state_lib.create_states(setup, weights)
     self._parts = []
     for place in placements:

@@ -1,0 +1,242 @@
+"""A run over several processes, each with devices of its own.
+
+JAX connects them. Beside that, a thread of each looks after the others: when
+one fails, or is no longer heard of, all end and say which, whatever native code
+they wait in.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import atexit
+import contextlib
+import json
+import os
+import re
+import threading
+import time
+from typing import Any, TypeVar
+
+import jax
+from jax._src import distributed
+from jax.experimental import multihost_utils
+import numpy as np
+
+from configs import errors
+from training import hosts
+
+PyTree = Any
+T = TypeVar("T")
+
+# Until all have come.
+PATIENCE_SECONDS = 300
+# After which a process that is not heard of has gone.
+SILENCE_SECONDS = 15
+# JAX ends processes, too, with less to read.
+JAX_SILENCE_SECONDS = 60
+LEAVE_SECONDS = 10
+_BEAT_MS = 1000
+# How long a stop waits for the other processes, about.
+_AGREE_SECONDS = 0.05
+_MAX_CALLS = 1000
+# How an operation ends whose partner has gone.
+_LOST = re.compile(
+  r"Gloo|NCCL|UNKNOWN:|UNAVAILABLE:|ABORTED:|CANCELLED:|DEADLINE_EXCEEDED:"
+)
+_FOREVER_MS = 10**9
+_END = "sam/end"
+_BEATS = "sam/beats/"
+FAILED = 1
+
+
+class Several(hosts.Hosts):
+  """See `hosts.Hosts`; one of several processes."""
+
+  def __init__(self) -> None:
+    self._client: Any = distributed.global_state.client
+    self._index, self._count = jax.process_index(), jax.process_count()
+    self.part = self._index, self._count
+    self.is_first = self._index == 0
+    self._num_told = 0
+    self._waiting: tuple[int, ...] = ()
+    self._calls, self._period, self._since = 0, 1, time.monotonic()
+    self._watcher = threading.Thread(target=self._watch, daemon=True)
+    self._watcher.start()
+
+  def devices(self) -> list[jax.Device]:
+    return sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+
+  def mine(self, devices: Sequence[jax.Device]) -> Sequence[jax.Device]:
+    return [d for d in devices if d.process_index == self._index]
+
+  def agree(self, *numbers: int) -> tuple[int, ...]:
+    none = (0,) * len(numbers)
+    waiting = self._waiting or none
+    self._waiting = tuple(map(max, waiting, numbers))
+    self._calls += 1
+    if self._calls < self._period:
+      return none
+    now = time.monotonic()
+    rate = self._calls / max(now - self._since, 1e-9)
+    period = min(max(int(_AGREE_SECONDS * rate), 1), _MAX_CALLS)
+    mine = np.array([*self._waiting, period], np.int32)
+    *agreed, self._period = np.max(
+      multihost_utils.process_allgather(mine), axis=0
+    ).tolist()
+    self._waiting, self._calls, self._since = none, 0, time.monotonic()
+    return tuple(agreed)
+
+  def check_same(self, what: str, value: Any) -> None:
+    theirs = self.from_first(lambda: value)
+    if json.loads(json.dumps(value)) != theirs:
+      raise errors.UserError(
+        f"{what}: process {self._index} has {value!r}, process 0 {theirs!r}"
+      )
+
+  def from_first(self, make: Callable[[], T]) -> T:
+    key = f"sam/told/{self._num_told}"
+    self._num_told += 1
+    if self.is_first:
+      value = make()
+      self._client.key_value_set(key, json.dumps(value))
+      return value
+    return json.loads(self._client.blocking_key_value_get(key, _FOREVER_MS))
+
+  def items_from_first(
+    self, make: Callable[[], tuple[int, PyTree] | None], like: PyTree
+  ) -> tuple[int, PyTree] | None:
+    made = make() if self.is_first else None
+    step = self.from_first(lambda: None if made is None else made[0])
+    if step is None:
+      return None
+    leaves, tree = jax.tree.flatten(like)
+    own = [np.zeros(x.shape, x.dtype) for x in leaves]
+    if made is not None:
+      own = [np.asarray(x) for x in tree.flatten_up_to(made[1])]
+    # As bytes, since -0.0 + 0.0 is not -0.0.
+    content = np.concatenate(
+      [np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in own]
+    )
+    content = np.asarray(multihost_utils.broadcast_one_to_all(content))
+    ends = np.cumsum([x.nbytes for x in own])[:-1]
+    told = [
+      part.view(x.dtype).reshape(x.shape)
+      for part, x in zip(np.split(content, ends), own, strict=True)
+    ]
+    return step, tree.unflatten(told)
+
+  def gather(self, rows: np.ndarray) -> np.ndarray:
+    return multihost_utils.process_allgather(rows, tiled=True)
+
+  def leave(self) -> None:
+    """Waits for all to end well."""
+    multihost_utils.sync_global_devices("end")
+    if self.is_first:
+      self._client.key_value_set(_END, "")
+    self._watcher.join()
+    jax.distributed.shutdown()
+
+  def tell(self, error: BaseException) -> None:
+    """Lets all end, since this process failed.
+
+    Does not return where it was another one that failed.
+    """
+    if _LOST.search(str(error)) and not isinstance(error, errors.UserError):
+      # It is the watcher who learns which has gone.
+      time.sleep(SILENCE_SECONDS + 5)
+    code = FAILED
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, errors.UserError):
+      code, text = 2, str(error)
+    elif isinstance(error, SystemExit):
+      code, text = error.code if isinstance(error.code, int) else 1, "it ended"
+    told = {"process": self._index, "code": code, "text": text}
+    with contextlib.suppress(Exception):  # Another one was first.
+      self._client.key_value_set(_END, json.dumps(told))
+    self._part()
+
+  def _part(self) -> None:
+    """Waits until all know that they end."""
+    with contextlib.suppress(Exception):
+      self._client.wait_at_barrier("sam/failed", 1000 * LEAVE_SECONDS // 2)
+    if self.is_first:
+      time.sleep(1)  # What the others still do needs the first.
+
+  def _watch(self) -> None:
+    """Looks after the other processes until all have ended."""
+    heard: dict[str, tuple[str, float]] = {}
+    beat = 0
+    while True:
+      beat += 1
+      try:
+        self._client.key_value_set(
+          f"{_BEATS}{self._index}", str(beat), allow_overwrite=True
+        )
+        for name, value in self._client.key_value_dir_get(_BEATS):
+          if heard.get(name, ("", 0.0))[0] != value:
+            heard[name] = value, time.monotonic()
+        told = self._client.blocking_key_value_get(_END, _BEAT_MS)
+      except Exception as e:  # JAX's own kind, or ValueError.
+        if re.match("DEADLINE_EXCEEDED|NOT_FOUND", str(e)):
+          told = None
+        else:
+          self._end("process 0 has gone")
+      if told == "":
+        return
+      if told:
+        end = json.loads(told)
+        if end["process"] == self._index:
+          return
+        self._end(f"process {end['process']} failed: {end['text']}", end["code"])
+      for name, (_, since) in heard.items():
+        if time.monotonic() - since > SILENCE_SECONDS:
+          index = name.removeprefix(_BEATS)
+          self._end(
+            f"process {index} has gone: not heard of for {SILENCE_SECONDS} s"
+          )
+
+  def _end(self, text: str, code: int = FAILED) -> None:
+    os.write(2, f"error: {text}\n".encode())
+    if "has gone" not in text:
+      self._part()
+    os._exit(code)
+
+
+@contextlib.contextmanager
+def connected(place: tuple[str, int, int] | None) -> Iterator[Several]:
+  """Connects this process to the others; when it fails, all end.
+
+  Args:
+    place: ADDRESS:PORT of the first process, number of processes, and which of
+      them this is; None: as JAX finds out (SLURM, Open MPI, TPU pods).
+
+  Raises:
+    UserError: the others do not come.
+  """
+  # It would take SIGTERM for itself.
+  jax.config.update("jax_enable_preemption_service", False)
+  given: dict[str, Any] = {}
+  if place is not None:
+    address, count, index = place
+    given = {
+      "coordinator_address": address,
+      "num_processes": count,
+      "process_id": index,
+      "coordinator_bind_address": address,  # Not all interfaces.
+    }
+  try:
+    jax.distributed.initialize(
+      **given,
+      initialization_timeout=PATIENCE_SECONDS,
+      heartbeat_timeout_seconds=JAX_SILENCE_SECONDS,
+      shutdown_timeout_seconds=LEAVE_SECONDS,
+    )
+  except Exception as e:  # JAX's own kind, or ValueError.
+    raise errors.UserError(f"--hosts: cannot connect ({e})") from e
+  # Where one fails, it would wait for the others, which have gone.
+  atexit.unregister(jax.distributed.shutdown)
+  several = Several()
+  try:
+    yield several
+  except BaseException as e:
+    several.tell(e)
+    raise
+  several.leave()
