@@ -11,9 +11,10 @@ import contextlib
 import json
 import os
 import re
+import sys
 import threading
 import time
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 from jax._src import distributed
@@ -44,7 +45,8 @@ _LOST = re.compile(
 _FOREVER_MS = 10**9
 _END = "sam/end"
 _BEATS = "sam/beats/"
-FAILED = 1
+FAILED, WRONG_INPUT = 1, 2
+_MAX_TEXT = 500
 
 
 class Several(hosts.Hosts):
@@ -142,16 +144,13 @@ class Several(hosts.Hosts):
     if _LOST.search(str(error)) and not isinstance(error, errors.UserError):
       # It is the watcher who learns which has gone.
       time.sleep(SILENCE_SECONDS + 5)
-    code = FAILED
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, errors.UserError):
-      code, text = 2, str(error)
-    elif isinstance(error, SystemExit):
-      code, text = error.code if isinstance(error.code, int) else 1, "it ended"
+    code, text = _outcome(error)
     told = {"process": self._index, "code": code, "text": text}
     with contextlib.suppress(Exception):  # Another one was first.
       self._client.key_value_set(_END, json.dumps(told))
     self._part()
+    # JAX's own end would wait for the others, which have gone.
+    atexit.register(_exit, code)
 
   def _part(self) -> None:
     """Waits until all know that they end."""
@@ -193,11 +192,28 @@ class Several(hosts.Hosts):
             f"process {index} has gone: not heard of for {SILENCE_SECONDS} s"
           )
 
-  def _end(self, text: str, code: int = FAILED) -> None:
+  def _end(self, text: str, code: int = FAILED) -> NoReturn:
     os.write(2, f"error: {text}\n".encode())
     if "has gone" not in text:
       self._part()
     os._exit(code)
+
+
+def _outcome(error: BaseException) -> tuple[int, str]:
+  """Returns the exit code of a process that failed, and what others say."""
+  if isinstance(error, SystemExit):
+    return error.code if isinstance(error.code, int) else FAILED, "it ended"
+  if isinstance(error, errors.UserError):
+    return WRONG_INPUT, str(error)
+  text = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_TEXT]
+  lacks = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text
+  return WRONG_INPUT if lacks else FAILED, text
+
+
+def _exit(code: int) -> NoReturn:
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(code)
 
 
 @contextlib.contextmanager
@@ -231,8 +247,6 @@ def connected(place: tuple[str, int, int] | None) -> Iterator[Several]:
     )
   except Exception as e:  # JAX's own kind, or ValueError.
     raise errors.UserError(f"--hosts: cannot connect ({e})") from e
-  # Where one fails, it would wait for the others, which have gone.
-  atexit.unregister(jax.distributed.shutdown)
   several = Several()
   try:
     yield several
