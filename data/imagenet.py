@@ -135,14 +135,18 @@ class _Stream:
     import tensorflow as tf
 
     read_label = self._label_reader(label_offsets)
-    batches = _of_part(self._records, batch_size, part).map(
-      lambda index, record: {
-        "inputs": _center_image(record["image"]),
-        "targets": read_label(index, record),
-      },
-      num_parallel_calls=tf.data.AUTOTUNE,
-      deterministic=True,
-    ).batch(batch_size // part[1])
+    batches = (
+      _of_part(self._records, batch_size, part)
+      .map(
+        lambda index, record: {
+          "inputs": _center_image(record["image"]),
+          "targets": read_label(index, record),
+        },
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+      )
+      .batch(batch_size // part[1])
+    )
     return self._iterate(batches)
 
   def _label_reader(self, label_offsets: np.ndarray | None) -> Any:

@@ -10,18 +10,24 @@ import sys
 import tempfile
 import time
 
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from run_folder import files
+
 ROOT = pathlib.Path(__file__).parents[1]
 # Seconds until programs that do not end count as hung.
 PATIENCE = 600
-# Changes what main.py does at its step 100; argv[1] is what it does there.
+# main.py, in which a step runs the code of argv[1].
 FAULT = """
 import runpy, sys
-fault, sys.argv = sys.argv[1], ["main.py", *sys.argv[2:]]
+fault, step, sys.argv = sys.argv[1], int(sys.argv[2]), ["main.py", *sys.argv[3:]]
 from configs import errors
 from data import pipeline
 take = pipeline.ResidentFeed.take
 def fails(self, first, *others):
-  if first >= 100:
+  if first >= step:
     exec(fault)
   return take(self, first, *others)
 pipeline.ResidentFeed.take = fails
@@ -52,7 +58,8 @@ class Group:
       commands: what some of them run in the place of main.py.
     """
     commands = commands or {}
-    place = f"127.0.0.1:{free_port()},{count}"
+    self._port = free_port()
+    place = f"127.0.0.1:{self._port},{count}"
     env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     self._files = [
       [tempfile.TemporaryFile("w+") for _ in range(2)] for _ in range(count)
@@ -89,6 +96,22 @@ class Group:
       time.sleep(0.01)
     return True
 
+  def wait_for_all(self) -> None:
+    """Waits until the processes are connected."""
+    start = time.monotonic()
+    while self._num_connected() < len(self.processes):
+      assert time.monotonic() < start + PATIENCE, self.text(0, 2)
+      assert all(p.poll() is None for p in self.processes), self.text(0, 2)
+      time.sleep(0.05)
+
+  def _num_connected(self) -> int:
+    """Returns the number of connections to the first process, on Linux."""
+    lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return sum(
+      fields[2].endswith(f":{self._port:04X}") and fields[3] == "01"
+      for fields in map(str.split, lines)
+    )
+
   def send(self, index: int, number: int) -> None:
     self.processes[index].send_signal(number)
 
@@ -106,3 +129,38 @@ class Group:
         process.send_signal(signal.SIGKILL)
         process.wait()
     return [p.returncode for p in self.processes], time.monotonic() - start
+
+
+def arrays(workdir: pathlib.Path) -> dict[str, np.ndarray]:
+  """Returns all numbers of the newest checkpoint of a run."""
+  folder = workdir.absolute() / "checkpoints"
+  step = max(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+  found = {"step": np.array(step)}
+  with ocp.StandardCheckpointer() as checkpointer:
+    for item in ("weights", "training"):
+      tree = checkpointer.restore(folder / str(step) / item)
+      for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        found[item + jax.tree_util.keystr(path)] = np.asarray(leaf)
+  return found
+
+
+def gap(workdir: pathlib.Path, other: pathlib.Path) -> float:
+  """Returns the largest difference between numbers that two runs left.
+
+  Those of metrics.jsonl and of the newest checkpoint; infinity: they have not
+  the same ones.
+  """
+  mine, theirs = arrays(workdir), arrays(other)
+  for line, of_other in zip(
+    files.read_lines(workdir), files.read_lines(other), strict=True
+  ):
+    step = line["step"]
+    mine |= {f"{step} {name}": np.array(x) for name, x in line.items()}
+    theirs |= {f"{step} {name}": np.array(x) for name, x in of_other.items()}
+  if mine.keys() != theirs.keys():
+    return float("inf")
+  gaps = [
+    np.max(np.abs(np.subtract(mine[n], theirs[n], dtype=float)), initial=0)
+    for n in mine
+  ]
+  return float(max(gaps))

@@ -1,7 +1,7 @@
 """Trains configs one after the other: `python -m tests.trains FILE [--hosts]`.
 
 The file is a list of objects: 'config', the name of a file in configs/, its
-'fields', and 'workdir'; 'data_dir', too.
+'fields', 'workdir', and perhaps 'data_dir'. ResNets have two stages.
 """
 
 import importlib
@@ -39,8 +39,10 @@ def _train(path, hosts) -> None:
   for run in json.loads(pathlib.Path(path).read_text()):
     config = importlib.import_module(f"configs.{run['config']}").get_config()
     config.update({"dtype": "float64"} | run["fields"])
+    # Whoever is not the first has no folder, nor its disk.
+    workdir = run["workdir"] if hosts.is_first else "/nowhere"
     train.train_and_evaluate(
-      config, run["workdir"], data_dir=run.get("data_dir"), hosts=hosts
+      config, workdir, data_dir=run.get("data_dir"), hosts=hosts
     )
 
 

@@ -5,8 +5,8 @@ one fails, or is no longer heard of, all end and say which, whatever native code
 they wait in.
 """
 
-from collections.abc import Callable, Iterator, Sequence
 import atexit
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import json
 import os
@@ -184,7 +184,9 @@ class Several(hosts.Hosts):
         end = json.loads(told)
         if end["process"] == self._index:
           return
-        self._end(f"process {end['process']} failed: {end['text']}", end["code"])
+        self._end(
+          f"process {end['process']} failed: {end['text']}", end["code"]
+        )
       for name, (_, since) in heard.items():
         if time.monotonic() - since > SILENCE_SECONDS:
           index = name.removeprefix(_BEATS)

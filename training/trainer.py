@@ -102,9 +102,7 @@ class Trainer:
       hosts=hosts,
     )
     residents = run_axis.Residents()
-    feeds = state_lib.create_feeds(
-      setup, placements[0].num_devices, hosts.part
-    )
+    feeds = state_lib.create_feeds(setup, placements[0].num_devices, hosts.part)
     states = state_lib.create_states(setup, weights)
     self._parts = []
     for place in placements:

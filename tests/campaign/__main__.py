@@ -24,6 +24,7 @@ PARTS = (
   "malformed",
   "disk_full",
   "workers",
+  "hosts",
 )
 
 

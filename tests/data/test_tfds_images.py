@@ -17,6 +17,7 @@ import pytest
 from configs import base
 from data import dataset
 from data import imagenet
+from data import pipeline
 from data import tfds_files
 from data import tfds_images
 from tests import tfds_fixtures
@@ -266,6 +267,55 @@ def test_imagenet_training_starts_at_any_step(
     for a, b in zip(whole[first_step:], part, strict=True):
       np.testing.assert_array_equal(a["inputs"], b["inputs"])
       np.testing.assert_array_equal(a["targets"], b["targets"])
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(2, 4), (3, 6)])
+def test_imagenet_parts_are_those_of_the_batches(
+  count, batch_size, streams, monkeypatch
+):
+  monkeypatch.setattr(imagenet, "SHUFFLE_BUFFER", 8)
+  splits = streams.splits
+  parts = [
+    {name: split.of_part((i, count)) for name, split in splits.items()}
+    for i in range(count)
+  ]
+  # Over the end of an epoch, and from the middle of one.
+  steps = 2 * (NUM_STREAMED // batch_size)
+  for first_step in (0, 3):
+    whole = take(
+      splits["train"], steps, first_step=first_step, batch_size=batch_size
+    )
+    taken = [
+      take(p["train"], steps, first_step=first_step, batch_size=batch_size)
+      for p in parts
+    ]
+    for batch, *of_parts in zip(whole, *taken, strict=True):
+      for name, values in batch.items():
+        together = np.concatenate([part[name] for part in of_parts])
+        np.testing.assert_array_equal(together, values)
+  whole = np.concatenate(
+    [b["inputs"] for b in splits["test"].eval_batches(batch_size)]
+  )
+  sizes = np.full((NUM_STREAMED_TEST, 0), 0)
+  batches = [
+    list(
+      pipeline.eval_batches(
+        splits["test"], batch_size, count, sizes, (i, count)
+      )
+    )
+    for i in range(count)
+  ]
+  seen = []
+  for of_parts in zip(*batches, strict=True):
+    assert len({number for _, number, _ in of_parts}) == 1
+    inputs, mask = (
+      np.concatenate([batch[name] for batch, _, _ in of_parts])
+      for name in ("inputs", "mask")
+    )
+    assert mask.sum() == of_parts[0][1]
+    assert not inputs[~mask].any()
+    seen.append(inputs[mask])
+  np.testing.assert_array_equal(np.concatenate(seen), whole)
 
 
 def test_imagenet_cache_reads_the_files_once(tmp_path, monkeypatch):
