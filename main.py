@@ -88,8 +88,8 @@ flags.DEFINE_string(
   "hosts",
   None,
   "Train one run by several processes: ADDRESS:PORT,COUNT,INDEX in each of the"
-  " COUNT, of which the first (INDEX 0) is at ADDRESS; or 'auto', on SLURM, Open"
-  " MPI and TPU pods.",
+  " COUNT, of which the first (INDEX 0) is at ADDRESS; or 'auto', on SLURM,"
+  " Open MPI and TPU pods.",
 )
 flags.DEFINE_bool(
   "profile", False, "Write a profile of some steps for TensorBoard."
@@ -185,8 +185,8 @@ def _check_one_run() -> None:
     fail(f"--hosts: must not be given with config.dataset={config.dataset!r}")
   if config.devices_per_run:
     fail(
-      f"config.devices_per_run={config.devices_per_run}: must be 0 with --hosts,"
-      " which takes all devices"
+      f"config.devices_per_run={config.devices_per_run}: must be 0 with"
+      " --hosts, which takes all devices"
     )
 
 

@@ -13,7 +13,6 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 
 from configs import base
@@ -31,9 +30,9 @@ from run_folder import scoring
 from run_folder import snapshots
 from run_folder import trained_on
 from run_folder.files import Record
-from sharpness import measures
 from training import cadence as cadence_lib
 from training import hosts as hosts_lib
+from training import measured
 from training import objectives as objectives_lib
 from training import placement
 from training import run_axis
@@ -43,6 +42,8 @@ from training import trainer as trainer_lib
 
 PyTree = Any
 Hook = Callable[[int], Any]
+Folder = files.RunFolder | elsewhere.Folder
+Saved = checkpoints.Checkpoints | elsewhere.Checkpoints
 
 
 class Stopped(Exception):
@@ -92,7 +93,7 @@ def train_and_evaluate(
   base.check(config)
   devices = hosts.devices()
   num_devices = placement.devices_per_run(config, len(devices))
-  hosts.check_same("config", files.identity(config))
+  hosts.check_same("config", files.to_json(config))
   result = hosts.from_first(
     lambda: files.read_result(workdir, config, num_devices)
   )
@@ -103,18 +104,15 @@ def train_and_evaluate(
   if datasets is None:
     datasets = data.load_runs(sweep.runs(config), data_dir)
   found = fingerprint.of(datasets)
-  hosts.check_same("data", found)
   trained_on.check(workdir, before, found)
+  of_first = hosts.from_first(lambda: found)
+  trained_on.check(workdir, {trained_on.DATA: of_first}, found)
   if result:
     return result
   setup = setup_lib.create(config, datasets)
   placement.check(config, len(devices))
   cadence = cadence_lib.create(setup)
-  weights = None
-  if config.init_from and not hosts.from_first(
-    lambda: checkpoints.has_whole(workdir)
-  ):
-    weights = _initial_weights(setup, config.init_from, hosts)
+  weights = _initial_weights(setup, workdir, hosts)
 
   with contextlib.ExitStack() as stack:
     places = _places(setup, hosts)
@@ -124,9 +122,8 @@ def train_and_evaluate(
       num_at_once=places[0].num_vmapped,
       task=task.to_json(task.of(setup.dataset)),
     )
-    folder: files.RunFolder | elsewhere.Folder = elsewhere.Folder()
-    saved: checkpoints.Checkpoints | elsewhere.Checkpoints
-    saved = elsewhere.Checkpoints()
+    folder: Folder = elsewhere.Folder()
+    saved: Saved = elsewhere.Checkpoints()
     if hosts.is_first:
       folder = files.RunFolder(workdir, config, num_devices, facts)
       stack.callback(folder.close)
@@ -161,12 +158,9 @@ def train_and_evaluate(
     if trainer.step == 0 and config.snapshot_every_epochs:
       _snapshot(trainer, folder)
 
-    bar: progress.Progress | elsewhere.Progress = elsewhere.Progress()
-    if hosts.is_first:
-      bar = progress.Progress(
-        trainer.step, setup.num_steps, setup.steps_per_epoch
-      )
-      stack.callback(bar.close)
+    show = progress.Progress if hosts.is_first else elsewhere.Progress
+    bar = show(trainer.step, setup.num_steps, setup.steps_per_epoch)
+    stack.callback(bar.close)
     while trainer.step < setup.num_steps and log.going():
       if should_stop():
         raise Stopped(_stop(trainer, saved, log))
@@ -197,7 +191,8 @@ def train_and_evaluate(
         lines = {run: lines[run] | values for run, values in evaluated.items()}
       if "measure" in due:
         with _unclocked(log):
-          lines = _measure(trainer, objectives, lines, num_devices)
+          of_runs = measured.sharpness(trainer, objectives, lines, num_devices)
+          lines = {run: lines[run] | v for run, v in of_runs.items()}
       # Nothing is written or saved of what is not finite.
       if not lines:
         continue
@@ -235,11 +230,15 @@ def _places(
 
 def _initial_weights(
   setup: setup_lib.Setup, workdir: str, hosts: hosts_lib.Hosts
-) -> dict[str, PyTree]:
-  """Returns what `config.init_from` names, before anything is written."""
+) -> dict[str, PyTree] | None:
+  """Returns what `config.init_from` names for a run that is new."""
+  if not setup.config.init_from or hosts.from_first(
+    lambda: checkpoints.has_whole(workdir)
+  ):
+    return None
   place = _places(setup, hosts)[0]
   like = {"weights": state.abstract_weights(setup, place.replicated)}
-  folder = os.path.expanduser(workdir)
+  folder = os.path.expanduser(setup.config.init_from)
   try:
     restored = hosts.items_from_first(
       lambda: checkpoints.restore(folder, "latest", like), like
@@ -280,9 +279,7 @@ def _introduce(
 
 
 def _stop(
-  trainer: trainer_lib.Trainer,
-  saved: checkpoints.Checkpoints | elsewhere.Checkpoints,
-  log: log_lib.RunLog,
+  trainer: trainer_lib.Trainer, saved: Saved, log: log_lib.RunLog
 ) -> str:
   """Saves, unless nothing is finite; returns what is said of it."""
   if not _is_finite(trainer, log):
@@ -300,7 +297,7 @@ def _is_finite(trainer: trainer_lib.Trainer, log: log_lib.RunLog) -> bool:
 
 def _save(
   trainer: trainer_lib.Trainer,
-  saved: checkpoints.Checkpoints | elsewhere.Checkpoints,
+  saved: Saved,
   log: log_lib.RunLog,
   score: float | None,
 ) -> None:
@@ -309,9 +306,7 @@ def _save(
   saved.save(trainer.step, trainer.items(), score, log.num_lines)
 
 
-def _snapshot(
-  trainer: trainer_lib.Trainer, folder: files.RunFolder | elsewhere.Folder
-) -> None:
+def _snapshot(trainer: trainer_lib.Trainer, folder: Folder) -> None:
   if folder.path:
     snapshots.save(folder.path, trainer.step, trainer.weights())
 
@@ -366,35 +361,6 @@ def _unclocked(log: log_lib.RunLog):
   start = time.monotonic()
   yield
   log.pause_clock(time.monotonic() - start)
-
-
-def _measure(
-  trainer: trainer_lib.Trainer,
-  objectives: objectives_lib.Objectives,
-  lines: log_lib.Lines,
-  num_devices: int,
-) -> log_lib.Lines:
-  """Returns the lines of the runs with their sharpness."""
-  setup = trainer.setup
-  factor = float(setup.schedule(jnp.int32(trainer.step - 1)))
-  measured = {}
-  for run, line in lines.items():
-    config, of_run = setup.runs[run], trainer.state(run)
-    weights, mask = jax.device_get((of_run.weights, of_run.mask))
-    objective = objectives.create(
-      run, weights, mask, num_examples=config.sharpness_num_examples
-    )
-    point = objectives_lib.point(
-      config,
-      objective,
-      learning_rate=config.learning_rate * factor,
-      num_devices=num_devices,
-    )
-    found = measures.measure(point, objectives_lib.WHILE_TRAINING)
-    measured[run] = line | {
-      k: v for k, v in found.items() if isinstance(v, float)
-    }
-  return measured
 
 
 def evaluate(

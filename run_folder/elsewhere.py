@@ -44,6 +44,10 @@ class Checkpoints:
 class Progress:
   """Stands for `progress.Progress`."""
 
+  def __init__(
+    self, first_step: int, num_steps: int, steps_per_epoch: int
+  ) -> None: ...
+
   def step(self, step: int) -> None: ...
 
   def evaluated(self, *what: Any) -> None: ...

@@ -25,7 +25,7 @@ Arrows = Mapping[str, set[str]]
 
 # What each room may import. `studies/kit` is a room of its own.
 ALLOWED: Arrows = {
-  "main": {"configs", "program", "run_folder", "train"},
+  "main": {"configs", "program", "run_folder", "train", "training"},
   "study": {"configs", "program", "studies/kit"},
   "report": {"analysis", "program", "run_folder"},
   "sharpness_report": {
@@ -56,7 +56,7 @@ ALLOWED: Arrows = {
     "train",
     "training",
   },
-  "train": {"configs", "data", "run_folder", "sharpness", "training"},
+  "train": {"configs", "data", "run_folder", "training"},
   "analysis": {"configs", "data", "run_folder", "sharpness", "training"},
   "training": {"configs", "data", "models", "sam", "sharpness"},
   "run_folder": {"configs"},

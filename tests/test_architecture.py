@@ -52,6 +52,26 @@ def test_one_file_knows_the_axis_of_runs():
         ), path
 
 
+def test_one_file_knows_of_other_processes():
+  """Of JAX's; what else needs them asks `hosts.Hosts`."""
+  names = {"process_index", "process_count", "multihost_utils", "distributed"}
+  for path in architecture.sources():
+    text = (architecture.ROOT / path).read_text()
+    for node in ast.walk(ast.parse(text)):
+      known = getattr(node, "attr", getattr(node, "name", None))
+      if known in names:
+        assert path.name == "several.py", path
+
+
+def test_without_the_flag_processes_are_not_asked_for():
+  """No module imports at its head the one that knows of them."""
+  for path in architecture.sources():
+    tree = ast.parse((architecture.ROOT / path).read_text())
+    for node in tree.body:
+      if isinstance(node, ast.ImportFrom) and node.module == "training":
+        assert "several" not in [alias.name for alias in node.names], path
+
+
 def test_few_functions_between_entrance_and_step():
   frames = architecture.frames_to_step()
   assert frames[0] == "train.py:train_and_evaluate"

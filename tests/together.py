@@ -22,7 +22,8 @@ PATIENCE = 600
 # main.py, in which a step runs the code of argv[1].
 FAULT = """
 import runpy, sys
-fault, step, sys.argv = sys.argv[1], int(sys.argv[2]), ["main.py", *sys.argv[3:]]
+fault, step = sys.argv[1], int(sys.argv[2])
+sys.argv = ["main.py", *sys.argv[3:]]
 from configs import errors
 from data import pipeline
 take = pipeline.ResidentFeed.take

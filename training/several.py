@@ -112,7 +112,7 @@ class Several(hosts.Hosts):
     leaves, tree = jax.tree.flatten(like)
     own = [np.zeros(x.shape, x.dtype) for x in leaves]
     if made is not None:
-      own = [np.asarray(x) for x in tree.flatten_up_to(made[1])]
+      own = [np.asarray(x) for x in jax.tree.leaves(made[1])]
     # As bytes, since -0.0 + 0.0 is not -0.0.
     content = np.concatenate(
       [np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in own]
@@ -123,7 +123,7 @@ class Several(hosts.Hosts):
       part.view(x.dtype).reshape(x.shape)
       for part, x in zip(np.split(content, ends), own, strict=True)
     ]
-    return step, tree.unflatten(told)
+    return step, jax.tree.unflatten(tree, told)
 
   def gather(self, rows: np.ndarray) -> np.ndarray:
     return multihost_utils.process_allgather(rows, tiled=True)
