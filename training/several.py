@@ -6,11 +6,13 @@ they wait in.
 """
 
 import atexit
+import collections
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import json
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -53,8 +55,10 @@ class Several(hosts.Hosts):
   """See `hosts.Hosts`; one of several processes."""
 
   def __init__(self) -> None:
-    self._client: Any = distributed.global_state.client
-    self._index, self._count = jax.process_index(), jax.process_count()
+    state = distributed.global_state
+    self._client: Any = state.client
+    # Not by JAX's functions, which would start its devices.
+    self._index, self._count = state.process_id, state.num_processes
     self.part = self._index, self._count
     self.is_first = self._index == 0
     self._num_told = 0
@@ -64,7 +68,14 @@ class Several(hosts.Hosts):
     self._watcher.start()
 
   def devices(self) -> list[jax.Device]:
-    return sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+    devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+    counts = collections.Counter(d.process_index for d in devices)
+    if len(set(counts.values())) > 1:
+      raise errors.UserError(
+        "--hosts: every process must have as many devices; they have"
+        f" {', '.join(str(counts[i]) for i in sorted(counts))}"
+      )
+    return devices
 
   def mine(self, devices: Sequence[jax.Device]) -> Sequence[jax.Device]:
     return [d for d in devices if d.process_index == self._index]
@@ -148,11 +159,11 @@ class Several(hosts.Hosts):
     told = {"process": self._index, "code": code, "text": text}
     with contextlib.suppress(Exception):  # Another one was first.
       self._client.key_value_set(_END, json.dumps(told))
-    self._part()
+    self._know()
     # JAX's own end would wait for the others, which have gone.
     atexit.register(_exit, code)
 
-  def _part(self) -> None:
+  def _know(self) -> None:
     """Waits until all know that they end."""
     with contextlib.suppress(Exception):
       self._client.wait_at_barrier("sam/failed", 1000 * LEAVE_SECONDS // 2)
@@ -197,7 +208,7 @@ class Several(hosts.Hosts):
   def _end(self, text: str, code: int = FAILED) -> NoReturn:
     os.write(2, f"error: {text}\n".encode())
     if "has gone" not in text:
-      self._part()
+      self._know()
     os._exit(code)
 
 
@@ -212,10 +223,39 @@ def _outcome(error: BaseException) -> tuple[int, str]:
   return WRONG_INPUT if lacks else FAILED, text
 
 
+def _give_up() -> NoReturn:
+  text = f"not all processes have come within {PATIENCE_SECONDS} s"
+  os.write(2, f"error: --hosts: {text}\n".encode())
+  os._exit(WRONG_INPUT)
+
+
 def _exit(code: int) -> NoReturn:
   sys.stdout.flush()
   sys.stderr.flush()
   os._exit(code)
+
+
+def _check(address: str, *, binds: bool) -> None:
+  """Raises `UserError` for an address that JAX would crash with.
+
+  Args:
+    address: ADDRESS:PORT.
+    binds: whether it must be one of this machine, and free.
+  """
+  name, _, port = address.rpartition(":")
+  try:
+    found = socket.getaddrinfo(
+      name.strip("[]"), int(port), type=socket.SOCK_STREAM
+    )
+    if binds:
+      family, *_, place = found[0]
+      with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(place)
+  except OSError as e:
+    raise errors.UserError(
+      f"--hosts={address}: cannot be used by the first process ({e.strerror})"
+    ) from e
 
 
 @contextlib.contextmanager
@@ -234,25 +274,34 @@ def connected(place: tuple[str, int, int] | None) -> Iterator[Several]:
   given: dict[str, Any] = {}
   if place is not None:
     address, count, index = place
+    _check(address, binds=index == 0)
     given = {
       "coordinator_address": address,
       "num_processes": count,
       "process_id": index,
       "coordinator_bind_address": address,  # Not all interfaces.
     }
+  # JAX itself ends with a page.
+  late = threading.Timer(PATIENCE_SECONDS, _give_up)
+  late.daemon = True
+  late.start()
   try:
     jax.distributed.initialize(
       **given,
-      initialization_timeout=PATIENCE_SECONDS,
+      initialization_timeout=2 * PATIENCE_SECONDS,
       heartbeat_timeout_seconds=JAX_SILENCE_SECONDS,
       shutdown_timeout_seconds=LEAVE_SECONDS,
     )
   except Exception as e:  # JAX's own kind, or ValueError.
-    raise errors.UserError(f"--hosts: cannot connect ({e})") from e
+    what = "finds no cluster" if place is None else "cannot connect"
+    reason = str(e).splitlines()[0]
+    raise errors.UserError(f"--hosts: {what} ({reason})") from e
+  finally:
+    late.cancel()
   several = Several()
   try:
     yield several
+    several.leave()
   except BaseException as e:
     several.tell(e)
     raise
-  several.leave()

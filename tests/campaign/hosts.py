@@ -22,8 +22,8 @@ LIMIT = 1e-10
 # Seconds until all have ended.
 END = {"SIGKILL": 30.0, "signal": 30.0, "failure": 15.0}
 # By the number of processes.
-NUM_KILLS, NUM_STOPS = {2: 16, 3: 8}, {2: 8, 3: 4}
-MAX_IN_A_ROW = 4
+NUM_KILLS, NUM_STOPS = {2: 14, 3: 8}, {2: 6, 3: 4}
+MAX_IN_A_ROW = 5
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FAILURES = {
   "raise ValueError('made up')": (1, "ValueError: made up"),
@@ -41,7 +41,7 @@ SMALL = (
   "--config.checkpoint_every_steps=8",
   "--config.log_every_steps=7",
 )
-LONG = (*SMALL, "--config.num_epochs=40")  # 480 steps.
+LONG = (*SMALL, "--config.num_epochs=20")  # 240 steps.
 
 _MLP: dict[str, Any] = {
   "num_neurons": (8,),
@@ -96,8 +96,6 @@ def trials(folder: pathlib.Path, chance: random.Random) -> Iterator[Trial]:
   # Behind `&` and `nohup`, programs would ignore them.
   for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, lambda *_: None)
-  yield from _equal(folder)
-  yield from _failures(folder)
   for count in NUM_KILLS:
     whole = folder / f"whole-{count}"
     seconds, fault = _alone(whole, count)
@@ -106,6 +104,8 @@ def trials(folder: pathlib.Path, chance: random.Random) -> Iterator[Trial]:
       yield from _interrupted(
         folder, chance, what, numbers[count], whole, seconds, count
       )
+  yield from _failures(folder)
+  yield from _equal(folder)
 
 
 def _equal(folder: pathlib.Path) -> Iterator[Trial]:
@@ -195,7 +195,7 @@ def _interrupted(
     workdir = folder / "interrupted"
     shutil.rmtree(workdir, ignore_errors=True)
     args = (*LONG, f"--workdir={workdir}")
-    for _ in range(chance.randint(1, MAX_IN_A_ROW)):
+    for _ in range(chance.randint(2, MAX_IN_A_ROW)):
       group = together.Group(args, count)
       group.wait_for_all()
       delay = chance.uniform(0, seconds)
