@@ -134,6 +134,36 @@ FLAG_CASES = {
     [BASE, "--mode=eval", "--checkpoint=newest"],
     "--checkpoint='newest': must be latest, best or a step",
   ),
+  "hosts": (
+    [BASE, "--hosts=first:1234,2"],
+    "--hosts='first:1234,2': must be 'auto' or ADDRESS:PORT,COUNT,INDEX",
+  ),
+  "port of hosts": (
+    [BASE, "--hosts=first:70000,2,0"],
+    "--hosts='first:70000,2,0': must be 'auto' or ADDRESS:PORT,COUNT,INDEX,"
+    " with a PORT of 1 to 65535",
+  ),
+  "index of hosts": (
+    [BASE, "--hosts=first:1234,2,2"],
+    "--hosts='first:1234,2,2': must be 'auto' or ADDRESS:PORT,COUNT,INDEX, with"
+    " an INDEX of 0 to COUNT - 1",
+  ),
+  "hosts of a sweep": (
+    [BASE, "--config.sweep.seed=(0,1)", "--hosts=auto"],
+    "--hosts: is for one run, and config.sweep makes several",
+  ),
+  "hosts of a game": (
+    [f"--config={CONFIGS / 'ppo_breakout.py'}", "--hosts=auto"],
+    "--hosts: must not be given with config.dataset='breakout'",
+  ),
+  "devices of hosts": (
+    [BASE, "--config.devices_per_run=1", "--hosts=auto"],
+    "config.devices_per_run=1: must be 0 with --hosts, which takes all devices",
+  ),
+  "hosts of an evaluation": (
+    [BASE, "--mode=eval", "--hosts=auto"],
+    "--hosts=auto: is read only with --mode=train",
+  ),
   "checkpoint to train": (
     [BASE, "--checkpoint=best"],
     "--checkpoint=best: is read only with --mode=eval",

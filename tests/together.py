@@ -107,7 +107,11 @@ class Group:
 
   def _num_connected(self) -> int:
     """Returns the number of connections to the first process, on Linux."""
-    lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+    lines = [
+      line
+      for name in ("tcp", "tcp6")
+      for line in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]
+    ]
     return sum(
       fields[2].endswith(f":{self._port:04X}") and fields[3] == "01"
       for fields in map(str.split, lines)

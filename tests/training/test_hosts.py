@@ -80,3 +80,41 @@ def test_one_process_evaluates_what_several_trained(trained):
   one, two = (trained / who / "batch norm" for who in ("one", "two"))
   with jax.enable_x64():
     assert train.evaluate(str(one)) == train.evaluate(str(two))
+
+
+CONNECTS = """
+import sys, time
+from configs import errors
+from program import cli
+from training import several
+with several.connected(cli.host(sys.argv[1].partition("=")[2])) as hosts:
+  index = hosts.part[0]
+  {what}
+"""
+# What process 1 does while the other waits, with the code and words of both.
+FAILURES = {
+  "raise errors.UserError('no disk')": (2, "no disk"),
+  "raise ValueError('made up')": (1, "ValueError: made up"),
+}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_all_end_with_the_message_of_the_one_that_fails(what):
+  code, text = FAILURES[what]
+  fails = f"if index: {what}\n  time.sleep(600)"
+  script = ["-c", CONNECTS.format(what=fails)]
+  group = together.Group([], commands={0: script, 1: script})
+  codes, _ = group.end()
+  assert codes[0] == code, group.text(0, 2)
+  assert group.text(0, 2) == f"error: process 1 failed: {text}\n"
+  assert text in group.text(1, 2)
+
+
+def test_other_settings_are_refused():
+  same = "hosts.check_same('config', {'rho': 0.1 * (1 + index)})"
+  script = ["-c", CONNECTS.format(what=same)]
+  group = together.Group([], commands={0: script, 1: script})
+  codes, _ = group.end()
+  line = "config: process 1 has {'rho': 0.2}, process 0 {'rho': 0.1}"
+  assert line in group.text(0, 2) + group.text(1, 2)
+  assert codes[0] == 2

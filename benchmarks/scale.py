@@ -1,0 +1,157 @@
+"""Steps a second of one run, by one process and by two.
+
+  python -m benchmarks.scale [--repeats=3] [--out=FILE.json]
+
+The training loop on this machine's CPU, SAM with batches of 128, as one process
+with one device, one with two devices, and two with one each, which `--hosts`
+connects. Sides alternate; medians. Two processes on one machine have no more
+cores than one: what is measured is what their connection costs.
+"""
+
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
+import argparse
+import json
+import os
+import pathlib
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from benchmarks import outcome
+
+ROOT = pathlib.Path(__file__).parents[1]
+# By name: fields of a config, and how many steps are timed.
+SIZES: dict[str, tuple[dict[str, Any], int]] = {
+  "mlp (64, 64)": ({"num_neurons": (64, 64)}, 2048),
+  "mlp (1024, 1024)": ({"num_neurons": (1024, 1024)}, 256),
+  "resnet18 8": ({"model": "resnet18", "num_filters": 8}, 64),
+}
+# By name: processes, and devices of each.
+SIDES = {"1 x 1": (1, 1), "1 x 2": (1, 2), "2 x 1": (2, 1)}
+
+
+def train_one(name: str, folder: str, place: str) -> None:
+  """Trains by this process, perhaps with others; the first prints seconds."""
+  from program import cli
+
+  if not place:
+    _train(name, folder, None)
+    return
+  from training import several
+
+  with several.connected(cli.host(place)) as hosts:
+    signals.own_stdout(is_shown=hosts.is_first)
+    _train(name, folder, hosts)
+
+
+def _train(name: str, folder: str, hosts: Any) -> None:
+  from configs import mlp_digits
+  from program import jax_setup
+  import train
+  from training import hosts as hosts_lib
+
+  jax_setup.set_up(float64=False)
+  hosts = hosts or hosts_lib.ALONE
+  fields, num_steps = SIZES[name]
+  config = mlp_digits.get_config()
+  config.update(fields)
+  config.log_every_steps = num_steps
+  config.eval_every_epochs = 10**6
+  # The first calls compile.
+  config.num_train_steps = num_steps + 64
+  times: dict[int, float] = {}
+
+  def should_stop() -> bool:
+    return bool(hosts.agree(0, 0)[0])
+
+  train.train_and_evaluate(
+    config,
+    folder,
+    make_hooks=lambda _: [lambda step: times.update({step: time.monotonic()})],
+    should_stop=should_stop,
+    hosts=hosts,
+  )
+  first = min(step for step in times if step >= 64)
+  last = max(times)
+  rate = (last - first) / (times[last] - times[first])
+  print(f"RATE {json.dumps(rate)}")
+
+
+def steps_per_second(name: str, side: str) -> float:
+  """Starts the processes of a side, and returns how fast they train."""
+  count, devices = SIDES[side]
+  with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+  flags = f"--xla_force_host_platform_device_count={devices}"
+  with tempfile.TemporaryDirectory() as folder:
+    processes = [
+      subprocess.Popen(
+        [
+          *(sys.executable, "-m", "benchmarks.scale", f"--name={name}"),
+          f"--folder={folder}/run",
+          f"--hosts=127.0.0.1:{port},{count},{i}" if count > 1 else "--hosts=",
+        ],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+        stdout=subprocess.PIPE,
+        text=True,
+      )
+      for i in range(count)
+    ]
+    printed = [process.communicate()[0] for process in processes]
+    codes = [process.returncode for process in processes]
+  if any(codes):
+    raise RuntimeError(f"{name}, {side}: exit codes {codes}")
+  (line,) = (x for x in printed[0].splitlines() if x.startswith("RATE "))
+  return float(line.removeprefix("RATE "))
+
+
+def compare(name: str, repeats: int) -> list[dict[str, Any]]:
+  """Times the sides in turn, and prints a line of each."""
+  found: dict[str, list[float]] = {side: [] for side in SIDES}
+  for _ in range(repeats):
+    for side, rates in found.items():
+      rates.append(steps_per_second(name, side))
+  rows: list[dict[str, Any]] = []
+  for side, rates in found.items():
+    rate = statistics.median(rates)
+    first = rows[0]["steps_per_second"] if rows else rate
+    ratio = rate / first
+    rows.append(
+      {"model": name, "processes x devices": side}
+      | {"steps_per_second": rate, "ratio": ratio, "all": rates}
+    )
+    print(f"{name:18} {side:6} {rate:10.1f} steps/s {ratio:6.2f}", flush=True)
+  return rows
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+  )
+  parser.add_argument("--repeats", type=int, default=3)
+  parser.add_argument("--out", default="benchmarks/results/scale.json")
+  # Of the processes that this one starts.
+  for flag in ("name", "folder", "hosts"):
+    parser.add_argument(f"--{flag}", help=argparse.SUPPRESS)
+  args = parser.parse_args()
+  if args.name:
+    train_one(args.name, args.folder, args.hosts)
+    return
+  rows = [row for name in SIZES for row in compare(name, args.repeats)]
+  load = os.getloadavg()[0]
+  outcome.write(args.out, {"load": load, "rows": rows})
+  print(f"written to {args.out}")
+
+
+if __name__ == "__main__":
+  signals.run(main)
