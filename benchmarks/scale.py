@@ -1,11 +1,13 @@
 """Steps a second of one run, by one process and by two.
 
   python -m benchmarks.scale [--repeats=3] [--out=FILE.json]
+  python -m benchmarks.scale --expect
 
 The training loop on this machine's CPU, SAM with batches of 128, as one process
 with one device, one with two devices, and two with one each, which `--hosts`
 connects. Sides alternate; medians. Two processes on one machine have no more
-cores than one: what is measured is what their connection costs.
+cores than one: what is measured is what their connection costs. With --expect,
+nothing is run: prints what published figures let expect of ResNet-50 on GPUs.
 """
 
 from program import signals
@@ -14,6 +16,7 @@ if __name__ == "__main__":
   signals.STOP.arm()  # Before imports that take seconds.
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -36,6 +39,25 @@ SIZES: dict[str, tuple[dict[str, Any], int]] = {
 }
 # By name: processes, and devices of each.
 SIDES = {"1 x 1": (1, 1), "1 x 2": (1, 2), "2 x 1": (2, 1)}
+
+# Of ResNet-50 with 64 filters, in float32, as its gradient is.
+NUM_PARAMETERS = 25_557_032
+# NVIDIA's own training of ResNet-50 (DeepLearningExamples, PyTorch, mixed
+# precision) on one A100 of 80 GB.
+IMAGES_PER_SECOND = 2470
+GPUS_OF_HOST = 8
+# (GPUs, examples of each): the published batch of 512, or 64 for each GPU.
+SHARES = ((8, 64), (64, 8), (64, 64))
+# (name, GB/s each way, whether it is between hosts), nominal.
+LINKS = (
+  ("NVLink 3", 300.0, False),
+  ("PCIe 4 x16", 32.0, False),
+  ("InfiniBand HDR, one a GPU", 25.0, True),
+  ("Ethernet 100 Gb/s a host", 12.5, True),
+  ("Ethernet 10 Gb/s a host", 1.25, True),
+)
+# Those that each GPU has for itself are as fast as this.
+PER_GPU = 25.0
 
 
 def train_one(name: str, folder: str, place: str) -> None:
@@ -134,6 +156,35 @@ def compare(name: str, repeats: int) -> list[dict[str, Any]]:
   return rows
 
 
+def expect() -> None:
+  """Prints what to expect of ResNet-50 on several GPUs.
+
+  A step of SAM takes two gradients of its share of the batch, then averages one
+  over the GPUs, or with `sync_perturbation` both. A ring of n sends and
+  receives 2 (n - 1) / n times the gradient by each link. Nothing is taken to
+  overlap.
+  """
+  print(
+    "| GPUs | batch | link, GB/s each way | compute ms | MB moved | ms | of the"
+    " time computes | ms, `sync_perturbation` | computes |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+  )
+  for (num_gpus, num_examples), link in itertools.product(SHARES, LINKS):
+    name, speed, is_between_hosts = link
+    if is_between_hosts != (num_gpus > GPUS_OF_HOST):
+      continue
+    compute = 1e3 * 2 * num_examples / IMAGES_PER_SECOND
+    # A link that the GPUs of a host share carries a ring of hosts.
+    ends = num_gpus if speed >= PER_GPU else num_gpus // GPUS_OF_HOST
+    moved = 2 * (ends - 1) / ends * 4 * NUM_PARAMETERS / 1e6
+    cells = [str(num_gpus), str(num_gpus * num_examples), f"{name}, {speed:g}"]
+    cells += [f"{compute:.1f}", f"{moved:.0f}"]
+    for times in (1, 2):
+      ms = times * moved / speed  # MB by GB/s.
+      cells += [f"{ms:.1f}", f"{compute / (compute + ms):.0%}"]
+    print(f"| {' | '.join(cells)} |")
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -143,7 +194,11 @@ def main() -> None:
   # Of the processes that this one starts.
   for flag in ("name", "folder", "hosts"):
     parser.add_argument(f"--{flag}", help=argparse.SUPPRESS)
+  parser.add_argument("--expect", action="store_true")
   args = parser.parse_args()
+  if args.expect:
+    expect()
+    return
   if args.name:
     train_one(args.name, args.folder, args.hosts)
     return

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import IO
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ import orbax.checkpoint as ocp
 from run_folder import files
 
 ROOT = pathlib.Path(__file__).parents[1]
+MAIN = ("main.py",)
 # Seconds until programs that do not end count as hung.
 PATIENCE = 600
 # main.py, in which a step runs the code of argv[1].
@@ -61,25 +63,27 @@ class Group:
     commands = commands or {}
     self._port = free_port()
     place = f"127.0.0.1:{self._port},{count}"
-    env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     self._files = [
       [tempfile.TemporaryFile("w+") for _ in range(2)] for _ in range(count)
     ]
     self.processes = [
-      subprocess.Popen(
-        [
-          sys.executable,
-          *commands.get(index, ["main.py"]),
-          *args,
-          f"--hosts={place},{index}",
-        ],
-        cwd=ROOT,
-        env=env,
-        stdout=out,
-        stderr=err,
+      self._start(
+        [*commands.get(i, MAIN), *args, f"--hosts={place},{i}"], *files
       )
-      for index, (out, err) in enumerate(self._files)
+      for i, files in enumerate(self._files)
     ]
+
+  def _start(
+    self, command: Sequence[str], out: IO[str], err: IO[str]
+  ) -> subprocess.Popen[bytes]:
+    """Starts Python with this command line, which writes to these files."""
+    return subprocess.Popen(
+      [sys.executable, *command],
+      cwd=ROOT,
+      env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+      stdout=out,
+      stderr=err,
+    )
 
   def text(self, index: int, number: int = 1) -> str:
     """Returns what a process has written to stdout, or (2) to stderr."""

@@ -172,7 +172,8 @@ class Several(hosts.Hosts):
 
   def _watch(self) -> None:
     """Looks after the other processes until all have ended."""
-    heard: dict[str, tuple[str, float]] = {}
+    start = time.monotonic()
+    heard = {f"{_BEATS}{i}": ("", start) for i in range(self._count)}
     beat = 0
     while True:
       beat += 1
@@ -181,7 +182,7 @@ class Several(hosts.Hosts):
           f"{_BEATS}{self._index}", str(beat), allow_overwrite=True
         )
         for name, value in self._client.key_value_dir_get(_BEATS):
-          if heard.get(name, ("", 0.0))[0] != value:
+          if heard[name][0] != value:
             heard[name] = value, time.monotonic()
         told = self._client.blocking_key_value_get(_END, _BEAT_MS)
       except Exception as e:  # JAX's own kind, or ValueError.

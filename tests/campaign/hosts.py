@@ -5,17 +5,22 @@ What was killed or stopped, again and again, ends as what was not.
 
 from collections.abc import Iterator, Sequence
 import json
+import os
 import pathlib
 import random
 import shutil
 import signal
+import subprocess
 import time
-from typing import Any
+from typing import IO, Any
 
+from run_folder import log  # noqa: F401  What main.py imports, for its copies.
+from run_folder import tensorboard  # noqa: F401
 from tests import tfds_fixtures
 from tests import together
 from tests.campaign import trials as lib
 from tests.campaign.trials import Trial
+import train  # noqa: F401
 
 # Largest difference between numbers in float64.
 LIMIT = 1e-10
@@ -92,6 +97,51 @@ EQUAL: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+class _Forked:
+  """main.py in a copy of this process, with the methods of `Popen`."""
+
+  def __init__(self, args: Sequence[str], out: IO[str], err: IO[str]):
+    self.returncode: int | None = None
+    self._pid = os.fork()
+    if self._pid == 0:
+      os.dup2(out.fileno(), 1)
+      os.dup2(err.fileno(), 2)
+      os._exit(lib.run("main.py", args))
+
+  def poll(self) -> int | None:
+    if self.returncode is None:
+      pid, status = os.waitpid(self._pid, os.WNOHANG)
+      if pid:
+        self.returncode = os.waitstatus_to_exitcode(status)
+    return self.returncode
+
+  def wait(self, timeout: float | None = None) -> None:
+    end = time.monotonic() + (timeout or together.PATIENCE)
+    while self.poll() is None:
+      if time.monotonic() > end:
+        raise subprocess.TimeoutExpired("main.py", timeout or 0)
+      time.sleep(0.01)
+
+  def send_signal(self, number: int) -> None:
+    if self.poll() is None:
+      os.kill(self._pid, number)
+
+
+class _Group(together.Group):
+  def _start(self, command: Sequence[str], out: IO[str], err: IO[str]) -> Any:
+    if command[0] != "main.py":
+      return super()._start(command, out, err)
+    return _Forked(command[1:], out, err)
+
+
+def _gap(workdir: pathlib.Path, other: pathlib.Path) -> float:
+  """As `together.gap`, in another process: JAX has threads that none copies."""
+  code = "import pathlib, sys; from tests import together; print(together.gap("
+  code += "*map(pathlib.Path, sys.argv[1:])))"
+  done = lib.end(lib.start("-c", code, str(workdir), str(other)))
+  return float(done.out or "nan")
+
+
 def trials(folder: pathlib.Path, chance: random.Random) -> Iterator[Trial]:
   # Behind `&` and `nohup`, programs would ignore them.
   for number in (signal.SIGINT, signal.SIGHUP):
@@ -140,7 +190,7 @@ def _equal(folder: pathlib.Path) -> Iterator[Trial]:
         codes, _ = group.end()
         fault = fault or "" if codes == [0, 0] else group.text(0, 2)[-300:]
       outcomes[who] = workdir
-    gap = float("nan") if fault else together.gap(*outcomes.values())
+    gap = float("nan") if fault else _gap(*outcomes.values())
     if not fault and not gap <= LIMIT:
       fault = f"they differ by {gap}"
     yield Trial("equal numbers", f"{name}: largest difference {gap}", fault)
@@ -151,7 +201,7 @@ def _failures(folder: pathlib.Path) -> Iterator[Trial]:
     for count, index in ((2, 0), (2, 1), (3, 1)):
       workdir = folder / "failed"
       shutil.rmtree(workdir, ignore_errors=True)
-      group = together.Group(
+      group = _Group(
         (*SMALL, f"--workdir={workdir}"),
         count,
         {index: ["-c", together.FAULT, what, "50"]},
@@ -172,7 +222,7 @@ def _failures(folder: pathlib.Path) -> Iterator[Trial]:
 
 def _alone(whole: pathlib.Path, count: int) -> tuple[float, str]:
   """Trains a run that nobody disturbs; returns how long after its start."""
-  group = together.Group((*LONG, f"--workdir={whole}"), count)
+  group = _Group((*LONG, f"--workdir={whole}"), count)
   group.wait_for_all()
   start = time.monotonic()
   codes, _ = group.end()
@@ -196,7 +246,7 @@ def _interrupted(
     shutil.rmtree(workdir, ignore_errors=True)
     args = (*LONG, f"--workdir={workdir}")
     for _ in range(chance.randint(2, MAX_IN_A_ROW)):
-      group = together.Group(args, count)
+      group = _Group(args, count)
       group.wait_for_all()
       delay = chance.uniform(0, seconds)
       time.sleep(delay)
@@ -214,10 +264,10 @@ def _interrupted(
       done += 1
       moment = f"{send.name} to {index} after {delay:.1f} s: {took:.1f} s"
       yield Trial(f"{what} to process {index} of {count}", moment, fault)
-    group = together.Group(args, count)
+    group = _Group(args, count)
     codes, _ = group.end()
     fault = "" if not any(codes) else group.text(0, 2)[-300:]
-    if not fault and (gap := together.gap(workdir, whole)):
+    if not fault and (gap := _gap(workdir, whole)):
       fault = f"it differs by {gap}"
     yield Trial(f"the run after each {what}", str(workdir), fault)
 

@@ -80,7 +80,7 @@ class Fork:
     if self.pid == 0:
       os.dup2(self._out.fileno(), 1)
       os.dup2(self._err.fileno(), 2)
-      os._exit(_run(script, args))
+      os._exit(run(script, args))
 
   def end(self) -> Outcome:
     """Waits for it; one that hangs is killed, and has code -9."""
@@ -98,7 +98,7 @@ def fork(script: str, *args: str) -> Outcome:
   return Fork(script, *args).end()
 
 
-def _run(script: str, args: Sequence[str]) -> int:
+def run(script: str, args: Sequence[str]) -> int:
   """Runs a script to its end; returns its exit code."""
   os.chdir(ROOT)
   sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))
