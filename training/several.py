@@ -9,9 +9,11 @@ import atexit
 import collections
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import ctypes
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -64,8 +66,15 @@ class Several(hosts.Hosts):
     self._num_told = 0
     self._waiting: tuple[int, ...] = ()
     self._calls, self._period, self._since = 0, 1, time.monotonic()
+    self._is_over = False
+    self._says = threading.Lock()
     self._watcher = threading.Thread(target=self._watch, daemon=True)
     self._watcher.start()
+    if not self.is_first:
+      address = state.coordinator_address
+      threading.Thread(
+        target=self._watch_first, args=(address,), daemon=True
+      ).start()
 
   def devices(self) -> list[jax.Device]:
     devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
@@ -145,6 +154,7 @@ class Several(hosts.Hosts):
     if self.is_first:
       self._client.key_value_set(_END, "")
     self._watcher.join()
+    self._is_over = True
     jax.distributed.shutdown()
 
   def tell(self, error: BaseException) -> None:
@@ -155,6 +165,7 @@ class Several(hosts.Hosts):
     if _LOST.search(str(error)) and not isinstance(error, errors.UserError):
       # It is the watcher who learns which has gone.
       time.sleep(SILENCE_SECONDS + 5)
+    self._is_over = True
     code, text = _outcome(error)
     told = {"process": self._index, "code": code, "text": text}
     with contextlib.suppress(Exception):  # Another one was first.
@@ -206,7 +217,27 @@ class Several(hosts.Hosts):
             f"process {index} has gone: not heard of for {SILENCE_SECONDS} s"
           )
 
+  def _watch_first(self, address: str) -> None:
+    """Notices at once when the first process has gone.
+
+    By a connection of its own: JAX aborts then, and lets nobody ask it more.
+    """
+    name, _, port = address.rpartition(":")
+    place = name.strip("[]"), int(port)
+    while not self._is_over:
+      try:
+        link = socket.create_connection(place, timeout=SILENCE_SECONDS)
+      except OSError:
+        break
+      with link, contextlib.suppress(ConnectionError):
+        link.settimeout(None)
+        while link.recv(1 << 12):
+          pass
+    if not self._is_over:
+      self._end("process 0 has gone")
+
   def _end(self, text: str, code: int = FAILED) -> NoReturn:
+    self._says.acquire()  # One says it; the process ends before others can.
     os.write(2, f"error: {text}\n".encode())
     if "has gone" not in text:
       self._know()
@@ -222,6 +253,18 @@ def _outcome(error: BaseException) -> tuple[int, str]:
   text = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_TEXT]
   lacks = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text
   return WRONG_INPUT if lacks else FAILED, text
+
+
+def _hold_aborts() -> None:
+  """Lets the watcher say why, where JAX aborts since the first has gone.
+
+  The thread that aborts then sleeps before it does; the C library's `sleep`
+  gets the number of the signal, 6, as seconds.
+  """
+  libc = ctypes.CDLL(None)
+  libc.signal.argtypes = ctypes.c_int, ctypes.c_void_p
+  libc.signal.restype = ctypes.c_void_p
+  libc.signal(signal.SIGABRT, ctypes.cast(libc.sleep, ctypes.c_void_p))
 
 
 def _give_up() -> NoReturn:
@@ -299,6 +342,7 @@ def connected(place: tuple[str, int, int] | None) -> Iterator[Several]:
     raise errors.UserError(f"--hosts: {what} ({reason})") from e
   finally:
     late.cancel()
+  _hold_aborts()
   several = Several()
   try:
     yield several
