@@ -27,7 +27,7 @@ LIMIT = 1e-10
 # Seconds until all have ended.
 END = {"SIGKILL": 30.0, "signal": 30.0, "failure": 15.0}
 # By the number of processes.
-NUM_KILLS, NUM_STOPS = {2: 14, 3: 8}, {2: 6, 3: 4}
+NUM_KILLS, NUM_STOPS = {2: 14, 3: 10}, {2: 6, 3: 4}
 MAX_IN_A_ROW = 5
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FAILURES = {
@@ -46,7 +46,7 @@ SMALL = (
   "--config.checkpoint_every_steps=8",
   "--config.log_every_steps=7",
 )
-LONG = (*SMALL, "--config.num_epochs=20")  # 240 steps.
+LONG = (*SMALL, "--config.num_epochs=10")  # 120 steps.
 
 _MLP: dict[str, Any] = {
   "num_neurons": (8,),
@@ -146,11 +146,14 @@ def trials(folder: pathlib.Path, chance: random.Random) -> Iterator[Trial]:
   # Behind `&` and `nohup`, programs would ignore them.
   for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, lambda *_: None)
+  alone = {}
   for count in NUM_KILLS:
     whole = folder / f"whole-{count}"
     seconds, fault = _alone(whole, count)
+    alone[count] = whole, seconds
     yield Trial("a run to compare with", f"{seconds:.0f} s", fault)
-    for what, numbers in (("SIGKILL", NUM_KILLS), ("signal", NUM_STOPS)):
+  for what, numbers in (("SIGKILL", NUM_KILLS), ("signal", NUM_STOPS)):
+    for count, (whole, seconds) in alone.items():
       yield from _interrupted(
         folder, chance, what, numbers[count], whole, seconds, count
       )
@@ -245,7 +248,7 @@ def _interrupted(
     workdir = folder / "interrupted"
     shutil.rmtree(workdir, ignore_errors=True)
     args = (*LONG, f"--workdir={workdir}")
-    for _ in range(chance.randint(2, MAX_IN_A_ROW)):
+    for _ in range(chance.randint(3, MAX_IN_A_ROW)):
       group = _Group(args, count)
       group.wait_for_all()
       delay = chance.uniform(0, seconds)
