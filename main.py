@@ -244,7 +244,6 @@ def train(workdir: str | None) -> int:
 
 
 def _train(workdir: str | None, hosts: Any = None) -> int:
-  from run_folder import progress
   from run_folder import tensorboard
   import train as training
   from training import hosts as hosts_lib
@@ -277,7 +276,9 @@ def _train(workdir: str | None, hosts: Any = None) -> int:
     """Notes what signals ask of any of the processes."""
     nonlocal saves
     number, save = hosts.agree(stop.number, int(stop.take_save()))
-    stop.number, saves = number or stop.number, bool(save)
+    if number:
+      stop.number = number
+    saves = bool(save)
     return bool(number)
 
   writer = tensorboard.EventsWriter(workdir) if hosts.is_first else None
@@ -301,15 +302,21 @@ def _train(workdir: str | None, hosts: Any = None) -> int:
     stop.release()
   if hosts.is_first:
     announce()
+    _report(result)
+  return DIVERGED if result["status"] == "diverged" else 0
+
+
+def _report(result: dict[str, Any]) -> None:
+  """Says how a run, or a sweep, ended."""
+  from run_folder import progress
+
   for run in result.get("runs", [result]):
     if run["status"] == "diverged":
       name = f"run {run['run']}, " if "run" in run else ""
       where = "{metric} is not finite at step {step}".format(**run["diverged"])
       print(f"diverged: {name}{where}", file=sys.stderr)
-  if result["status"] == "diverged":
-    return DIVERGED
-  print(progress.outcome(result), flush=True)
-  return 0
+  if result["status"] != "diverged":
+    print(progress.outcome(result), flush=True)
 
 
 def evaluate(workdir: str | None) -> int:
