@@ -1,4 +1,4 @@
-"""Steps a second of one run, by one process and by two.
+"""One run by one process and by two; a study in turn, and by two workers.
 
   python -m benchmarks.scale [--repeats=3] [--out=FILE.json]
   python -m benchmarks.scale --expect
@@ -6,8 +6,10 @@
 The training loop on this machine's CPU, SAM with batches of 128, as one process
 with one device, one with two devices, and two with one each, which `--hosts`
 connects. Sides alternate; medians. Two processes on one machine have no more
-cores than one: what is measured is what their connection costs. With --expect,
-nothing is run: prints what published figures let expect of ResNet-50 on GPUs.
+cores than one: what is measured is what their connection costs. Then, the wall
+time of the four cells of studies/depth.py in turn, and by two workers of Dask,
+if it is installed; the compilation cache is warm. With --expect, nothing is
+run: prints what published figures let expect of ResNet-50 on GPUs.
 """
 
 from program import signals
@@ -16,6 +18,7 @@ if __name__ == "__main__":
   signals.STOP.arm()  # Before imports that take seconds.
 
 import argparse
+import importlib.util
 import itertools
 import json
 import os
@@ -39,6 +42,7 @@ SIZES: dict[str, tuple[dict[str, Any], int]] = {
 }
 # Steps that are not timed, since the first calls compile.
 FIRST = 32
+STUDY = "studies/depth.py"
 # By name: processes, and devices of each.
 SIDES = {"1 x 1": (1, 1), "1 x 2": (1, 2), "2 x 1": (2, 1)}
 
@@ -157,6 +161,38 @@ def compare(name: str, repeats: int) -> list[dict[str, Any]]:
   return rows
 
 
+def compare_study(repeats: int) -> list[dict[str, Any]]:
+  """Times a study in turn and by two workers, and prints a line of each."""
+  sides = {"in turn": "--workers=1", "two workers": "--workers=2"}
+  _study_seconds(sides["in turn"])  # Warms the cache.
+  found: dict[str, list[float]] = {side: [] for side in sides}
+  for _ in range(repeats):
+    for side, flag in sides.items():
+      found[side].append(_study_seconds(flag))
+  first = statistics.median(found["in turn"])
+  rows = []
+  for side, times in found.items():
+    seconds = statistics.median(times)
+    rows.append(
+      {"side": side, "seconds": seconds, "ratio": seconds / first, "all": times}
+    )
+    print(f"{STUDY:25} {side:12} {seconds:6.1f} s {seconds / first:6.2f}")
+  return rows
+
+
+def _study_seconds(flag: str) -> float:
+  with tempfile.TemporaryDirectory() as folder:
+    command = sys.executable, "study.py", f"--study={STUDY}", flag
+    start = time.perf_counter()
+    subprocess.run(
+      [*command, f"--workdir={folder}/study"],
+      cwd=ROOT,
+      stdout=subprocess.DEVNULL,
+      check=True,
+    )
+    return time.perf_counter() - start
+
+
 def expect() -> None:
   """Prints what to expect of ResNet-50 on several GPUs.
 
@@ -204,8 +240,10 @@ def main() -> None:
     train_one(args.name, args.folder, args.hosts)
     return
   rows = [row for name in SIZES for row in compare(name, args.repeats)]
-  load = os.getloadavg()[0]
-  outcome.write(args.out, {"load": load, "rows": rows})
+  record: dict[str, Any] = {"load": os.getloadavg()[0], "rows": rows}
+  if importlib.util.find_spec("distributed"):
+    record["study"] = compare_study(repeats=1)
+  outcome.write(args.out, record)
   print(f"written to {args.out}")
 
 

@@ -30,12 +30,7 @@ if os.environ.get("SAM_OVERPARAM_TEST_ON") == "accelerator":
 else:
   # CPUs repeat their bits; collectives are only tested where there are two.
   os.environ["JAX_PLATFORMS"] = "cpu"
-  # Most of the time goes to compiling. The programs that `start` starts are
-  # compiled as a user's are.
-  os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=2"
-    " --xla_backend_optimization_level=0"
-  )
+  os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 
 import jax
 import pytest
