@@ -205,6 +205,8 @@ class Several(hosts.Hosts):
         return
       if told:
         end = json.loads(told)
+        if "gone" in end:
+          self._end(end["gone"])
         if end["process"] == self._index:
           return
         self._end(
@@ -212,10 +214,16 @@ class Several(hosts.Hosts):
         )
       for name, (_, since) in heard.items():
         if time.monotonic() - since > SILENCE_SECONDS:
-          index = name.removeprefix(_BEATS)
-          self._end(
-            f"process {index} has gone: not heard of for {SILENCE_SECONDS} s"
-          )
+          self._tell_gone(int(name.removeprefix(_BEATS)))
+
+  def _tell_gone(self, index: int) -> NoReturn:
+    """Lets all end and say the same, since a process has gone."""
+    text = f"process {index} has gone: not heard of for {SILENCE_SECONDS} s"
+    with contextlib.suppress(Exception):  # Another one was first.
+      self._client.key_value_set(_END, json.dumps({"gone": text}))
+    if self.is_first:
+      time.sleep(1)  # Whom the others ask.
+    self._end(text)
 
   def _watch_first(self, address: str) -> None:
     """Notices at once when the first process has gone.
