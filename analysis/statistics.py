@@ -237,18 +237,23 @@ def slope(
 
   Args:
     gains: of one condition, so that seed and `x` identify a row.
-    x: a column of at least two values, such as 'num_parameters'.
+    x: a column such as 'num_parameters'; of one value only, there is no slope,
+      and n is 0.
     y: another column than the gain, whose growth is returned.
     statistic: what the slope is called; '': by the names of the columns.
   """
+  text = statistic or f"slope of {_words(y)} for each doubling of {x}"
   log = np.log2(np.unique(gains[x]).astype(float))
   log -= log.mean()
+  if len(log) < 2:
+    none = math.nan
+    text += f" (one value of {x}, two are needed)"
+    return Estimate(none, none, none, 0, text, none, none)
 
   def per_seed(name: str) -> pd.Series:
     table = gains.pivot(index="seed", columns=x, values=name).dropna()
     return table @ log / (log @ log)
 
-  text = statistic or f"slope of {_words(y)} for each doubling of {x}"
   return _over_seeds(per_seed, y, [gains], 1 / math.sqrt(log @ log), text)
 
 

@@ -38,6 +38,11 @@ HEADER = (
   "verdict",
 )
 # What neither tells runs apart nor stands in a figure of the paper.
+# Kept even if all runs have the same, as in a part of a study.
+_KEPT = {
+  *("workload", "metric", "rho", "seed", "num_parameters", "label_noise"),
+  *("sparsity", "pruner", "weight_decay", "lazy_alpha"),
+}
 _LEFT_OUT = re.compile(
   "folder|run|optimizer|device|wall_time_seconds|checkpoint_at_evals|chosen_.*"
   "|.*_(gradient_norm|sharpness|perturbed_loss|learning_rate)"
@@ -52,7 +57,7 @@ def keep(folder: pathlib.Path) -> None:
     return
   runs = table_lib.read_csv(folder / "results.csv")
   varying = [name for name in runs if runs[name].nunique(dropna=False) > 1]
-  named = {"workload", "metric", "rho", "seed", *varying} & set(runs)
+  named = (_KEPT | set(varying)) & set(runs)
   columns = [n for n in runs if n in named and not _LEFT_OUT.fullmatch(n)]
   runs[columns].to_csv(
     RESULTS / f"{folder.name}.csv", index=False, float_format="%.6g"

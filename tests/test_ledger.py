@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 
+from scripts import claims
 from scripts import ledger
 
 SOURCE = ledger.Source("7", "mlp_mnist", "width-desktop-mlp_mnist")
@@ -65,3 +66,19 @@ def test_difference_is_in_standard_errors(runs):
   assert ledger.compare(row(stderr=0.4), found) == pytest.approx(1.0)
   assert ledger.compare(row(), found) == pytest.approx(0.5 / 0.3)
   assert math.isnan(ledger.compare(row(), ledger.Value(0.1, math.nan, 3)))
+
+
+def test_a_part_of_a_study_is_kept_with_its_conditions(
+  runs, tmp_path, monkeypatch
+):
+  """All of one size have one number of parameters."""
+  monkeypatch.setattr(claims, "RESULTS", tmp_path / "kept")
+  folder = tmp_path / SOURCE.results
+  folder.mkdir()
+  (folder / "claim.json").write_text("{}")
+  small = runs[runs["num_parameters"] == 61_035]
+  small.assign(host="one").to_csv(folder / "results.csv", index=False)
+  claims.keep(folder)
+  kept = pd.read_csv(tmp_path / "kept" / f"{SOURCE.results}.csv")
+  assert set(kept) == set(runs)
+  assert ledger.ours(row(), kept, SOURCE).mean == pytest.approx(98.5)

@@ -160,6 +160,13 @@ def test_any_column_has_a_mean_and_a_slope():
   assert (slope.statistic, slope.n) == ("SGD", 3)
 
 
+def test_one_size_has_no_slope():
+  gains = pd.DataFrame({"seed": [0, 1, 2], "size": 8, "gain": [1.0, 2.0, 3.0]})
+  found = statistics.slope(gains, "size")
+  assert (found.n, math.isnan(found.value)) == (0, True)
+  assert found.statistic.endswith("(one value of size, two are needed)")
+
+
 def test_slope_of_a_line_is_exact():
   rows = [
     {"seed": seed, "size": size, "gain": 5 * seed + 2 * math.log2(size)}
