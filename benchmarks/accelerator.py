@@ -91,9 +91,7 @@ def in_precision(
   shape = step_time.CIFAR_SHAPE
   with jax.default_matmul_precision(of_products):
     rate = matmul_rate(matmul_size, dtype, seconds, repeats)
-    setup = setup_lib.create(
-      chunks.create_config(**model, **COMMON), chunks.random_images(shape, 1280)
-    )
+    setup = chunks.create_setup(shape, **model, **COMMON)
     flop = step_flop(setup, ascend=True)
     row = step_time.sam_over_sgd(
       f"resnet18 {filters}", model | COMMON, shape, seconds, repeats
@@ -136,8 +134,7 @@ def argument_over_constant(
   repeats: int,
 ) -> dict[str, Any]:
   """Times chunks for any number of steps, and for one number, in turn."""
-  config = chunks.create_config(**fields, **COMMON)
-  setup = setup_lib.create(config, chunks.random_images(shape, 1280))
+  setup = chunks.create_setup(shape, **fields, **COMMON)
   sides = {
     "constant": chunks.Chunks(setup, ascend=True, static=True),
     "argument": chunks.Chunks(setup, ascend=True),

@@ -32,6 +32,11 @@ def random_images(shape: tuple[int, ...], size: int) -> dataset_lib.Dataset:
   )
 
 
+def create_setup(shape: tuple[int, ...], **fields: Any) -> setup_lib.Setup:
+  """Returns the setup of a config on 1,280 random images."""
+  return setup_lib.create(create_config(**fields), random_images(shape, 1280))
+
+
 class Chunks:
   """The compiled chunk on data that lies ready."""
 

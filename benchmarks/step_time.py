@@ -58,9 +58,7 @@ def sam_over_sgd(
   repeats: int,
 ) -> dict[str, Any]:
   """Times SAM and SGD steps of a model in turn."""
-  setup = setup_lib.create(
-    chunks.create_config(**fields), chunks.random_images(shape, 1280)
-  )
+  setup = chunks.create_setup(shape, **fields)
   sides = {
     "sgd": chunks.Chunks(setup, ascend=False),
     "sam": chunks.Chunks(setup, ascend=True),
@@ -89,14 +87,14 @@ def loop_over_chunks(
   calls, which compile, and after the last; each time, all calls but the newest
   have ended. The last evaluation comes after that.
   """
-  dataset = chunks.random_images(shape, 1280)
-  setup = setup_lib.create(chunks.create_config(**fields), dataset)
+  setup = chunks.create_setup(shape, **fields)
   per_call = placement.steps_per_call(
     setup.config, streamed=False, convolutional=setup.is_convolutional
   )
   num_calls = num_steps // per_call
   total = (num_calls + 2) * per_call
-  config = chunks.create_config(
+  setup = chunks.create_setup(
+    shape,
     **fields,
     num_train_steps=total,
     steps_per_call=per_call,
@@ -104,7 +102,6 @@ def loop_over_chunks(
     checkpoint_every_steps=max(469 // per_call, 1) * per_call,
     eval_every_epochs=10**6,
   )
-  setup = setup_lib.create(config, dataset)
   ready = chunks.Chunks(setup, ascend=True)
   _loop_seconds(setup, 2 * per_call, total)  # Imports what it needs.
   times: dict[str, list[float]] = {"chunks": [], "loop": []}

@@ -168,11 +168,15 @@ class Several(hosts.Hosts):
     self._is_over = True
     code, text = _outcome(error)
     told = {"process": self._index, "code": code, "text": text}
-    with contextlib.suppress(Exception):  # Another one was first.
-      self._client.key_value_set(_END, json.dumps(told))
+    self._announce(told)
     self._know()
     # JAX's own end would wait for the others, which have gone.
     atexit.register(_exit, code)
+
+  def _announce(self, end: dict[str, Any]) -> None:
+    """Says how all end, unless another process was first."""
+    with contextlib.suppress(Exception):
+      self._client.key_value_set(_END, json.dumps(end))
 
   def _know(self) -> None:
     """Waits until all know that they end."""
@@ -209,9 +213,8 @@ class Several(hosts.Hosts):
           self._end(end["gone"])
         if end["process"] == self._index:
           return
-        self._end(
-          f"process {end['process']} failed: {end['text']}", end["code"]
-        )
+        text = f"process {end['process']} failed: {end['text']}"
+        self._end(text, end["code"], waits=True)
       for name, (_, since) in heard.items():
         if time.monotonic() - since > SILENCE_SECONDS:
           self._tell_gone(int(name.removeprefix(_BEATS)))
@@ -219,8 +222,7 @@ class Several(hosts.Hosts):
   def _tell_gone(self, index: int) -> NoReturn:
     """Lets all end and say the same, since a process has gone."""
     text = f"process {index} has gone: not heard of for {SILENCE_SECONDS} s"
-    with contextlib.suppress(Exception):  # Another one was first.
-      self._client.key_value_set(_END, json.dumps({"gone": text}))
+    self._announce({"gone": text})
     if self.is_first:
       time.sleep(1)  # Whom the others ask.
     self._end(text)
@@ -244,10 +246,13 @@ class Several(hosts.Hosts):
     if not self._is_over:
       self._end("process 0 has gone")
 
-  def _end(self, text: str, code: int = FAILED) -> NoReturn:
+  def _end(
+    self, text: str, code: int = FAILED, *, waits: bool = False
+  ) -> NoReturn:
+    """Ends this process; `waits` until all know, if none has gone."""
     self._says.acquire()  # One says it; the process ends before others can.
     os.write(2, f"error: {text}\n".encode())
-    if "has gone" not in text:
+    if waits:
       self._know()
     os._exit(code)
 
