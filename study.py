@@ -221,12 +221,11 @@ def choose(
 
 def _flags_of_a_cell(workdir: pathlib.Path) -> list[str]:
   """Returns what a process needs that does one cell, in any folder."""
-  devices = FLAGS.devices or jax_setup.num_cores()
   given = [
     f"--study={pathlib.Path(FLAGS.study).resolve()}",
     f"--preset={FLAGS.preset}",
     f"--workdir={workdir.resolve()}",
-    f"--devices={min(devices, jax_setup.MAX_CPU_DEVICES)}",
+    f"--devices={FLAGS.devices or jax_setup.default_cpu_devices()}",
   ]
   if FLAGS.data_dir is not None:
     given.append(f"--data_dir={os.path.abspath(cli.path(FLAGS.data_dir))}")

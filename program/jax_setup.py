@@ -17,11 +17,13 @@ MAX_CPU_DEVICES = 8
 _PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
 
 
-def num_cores() -> int:
-  """Returns the number of cores that this process may use."""
+def default_cpu_devices() -> int:
+  """Returns to how many CPU devices runs are spread: the cores, at most 8."""
   if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1  # macOS.
+    num_cores = len(os.sched_getaffinity(0))
+  else:
+    num_cores = os.cpu_count() or 1  # macOS.
+  return min(num_cores, MAX_CPU_DEVICES)
 
 
 def fix_draws() -> None:
@@ -94,7 +96,7 @@ def set_up(
     # One program for small matrices keeps no more than a core busy.
     jax.config.update(
       "jax_num_cpu_devices",
-      num_cpu_devices or min(num_cores(), MAX_CPU_DEVICES),
+      num_cpu_devices or default_cpu_devices(),
     )
   # So that a shell loop compiles once.
   if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
