@@ -76,13 +76,19 @@ def _run(made, preset, folder, **options):
 def test_study(tmp_path, capsys):
   assert _run(STUDY, "tiny", tmp_path) == 0
   out = capsys.readouterr().out
-  assert "8 runs in 2 cells\nestimated time: " in out
+  (flops,) = re.findall(
+    "8 runs in 2 cells\nestimated time: [0-9:]+, (.+) floating-point", out
+  )
   assert "[2/2] width8: 4 runs in " in out
   assert "it grows: " in out
   results = table_lib.read_csv(tmp_path / "results.csv")
   assert len(results) == 8
   assert sorted(results["width"].unique()) == [4, 8]
   assert (results["last_step"] == results["num_steps"]).all()
+  # Forward and, twice as much, backward, at two points; 64 inputs, 10 classes.
+  products = 2 * 128 * (64 + 10) * results["width"]
+  expected = (2 * 3 * products * results["num_steps"]).sum()
+  assert float(flops) == pytest.approx(expected, rel=0.05)
   assert "losses" not in results
   found = json.loads((tmp_path / "claim.json").read_text())["found"]
   assert found == verdicts.correct(_claims(results))
@@ -162,7 +168,7 @@ def test_computed_study(tmp_path, capsys):
   )
   assert _run(made, "tiny", tmp_path) == 0
   out = capsys.readouterr().out
-  assert "4 runs in 2 cells\nestimated time: 00:04" in out
+  assert "4 runs in 2 cells\nestimated time: 00:04\n" in out
   results = pd.read_csv(tmp_path / "results.csv")
   columns = ["seed", "width", "gain", "half", "workload", "shape"]
   assert list(results.columns) == columns

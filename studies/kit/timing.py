@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import dataclasses
 import functools
 import time
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +54,18 @@ COSTS = {
 }
 
 
+class Estimate(NamedTuple):
+  """What a cell takes.
+
+  Attributes:
+    seconds: on this machine.
+    flops: floating-point operations of its steps, for any other machine.
+  """
+
+  seconds: float
+  flops: float = 0.0
+
+
 @functools.cache
 def _flops_per_second() -> float:
   """Returns the speed of one device, in products of 128 x 64 and 64 x 64."""
@@ -68,8 +81,8 @@ def _flops_per_second() -> float:
   return count * 50 * 2 * a.size * 64 / (time.perf_counter() - start)
 
 
-def estimate(cell: TrainedCell, dataset: Dataset) -> float:
-  """Returns the estimated seconds of a cell, from the data set of any run."""
+def estimate(cell: TrainedCell, dataset: Dataset) -> Estimate:
+  """Returns what a cell takes to train, from the data set of any run."""
   runs = sweep.runs(cell.config)
   setup = setup_lib.create(cell.config, (dataset,) * len(runs))
   c = setup.config
@@ -90,7 +103,8 @@ def estimate(cell: TrainedCell, dataset: Dataset) -> float:
   parallel = min(jax.local_device_count(), len(runs))
   run_steps = len(runs) * setup.num_steps
   seconds = run_steps * (flops / speed + cost.step_seconds) / parallel
-  return seconds + RUN_SECONDS * len(runs) + cost.compile_seconds * parallel
+  seconds += RUN_SECONDS * len(runs) + cost.compile_seconds * parallel
+  return Estimate(seconds, run_steps * flops)
 
 
 class Clock:

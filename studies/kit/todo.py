@@ -47,8 +47,8 @@ class Work(abc.ABC):
     """Raises `RunError` if the folder of the cell holds another."""
 
   @abc.abstractmethod
-  def _estimate(self) -> dict[str, float]:
-    """Returns the estimated seconds of each cell that is left."""
+  def _estimate(self) -> dict[str, timing.Estimate]:
+    """Returns what each cell that is left takes, by its name."""
 
   @abc.abstractmethod
   def do_cell(self, cell: Any, show: Callable[[float], None]) -> None:
@@ -82,11 +82,12 @@ class Work(abc.ABC):
     disk.refuse_links(self.workdir, ["cells"])
     disk.refuse_links(self.workdir / "cells", [c.name for c in self._cells])
     self.todo = [c for c in self._cells if not self._is_over(c)]
-    self.estimates = (
+    estimates = (
       self._estimate()
       if seconds is None
-      else {c.name: seconds for c in self.todo}
+      else {c.name: timing.Estimate(seconds) for c in self.todo}
     )
+    self.estimates = {name: e.seconds for name, e in estimates.items()}
     num_runs = sum(map(self.num_runs, self._cells))
     done = len(self._cells) - len(self.todo)
     print(f"study folder: {self.workdir}")
@@ -94,8 +95,10 @@ class Work(abc.ABC):
       f"{num_runs:,} runs in {len(self._cells)} cells"
       + (f", {done} of them over" if done else "")
     )
-    total = sum(self.estimates.values())
-    print(f"estimated time: {timing.text(total)}", flush=True)
+    total = timing.text(sum(self.estimates.values()))
+    flops = sum(e.flops for e in estimates.values())
+    work = f", {flops:.1e} floating-point operations" if flops else ""
+    print(f"estimated time: {total}{work}", flush=True)
 
   def do(self) -> int:
     """Does them one after another; returns the exit code, 0 if all is over."""

@@ -101,14 +101,15 @@ class Training(todo.Work):
   def num_runs(self, cell: TrainedCell) -> int:
     return len(sweep.runs(cell.config))
 
-  def _estimate(self) -> dict[str, float]:
+  def _estimate(self) -> dict[str, timing.Estimate]:
     datasets: dict[Any, data.Dataset] = {}
     estimates = {}
     for cell in self.todo:
       runs = sweep.runs(cell.config)
       if self._is_trained(cell):
         num_to_measure = len(_to_measure(self.folder(cell)))
-        estimates[cell.name] = self._study.measure_seconds * num_to_measure
+        measuring = self._study.measure_seconds * num_to_measure
+        estimates[cell.name] = timing.Estimate(measuring)
         continue
       # All that changes the number of examples, and their size.
       names = (
@@ -122,9 +123,11 @@ class Training(todo.Work):
       key = tuple(runs[0][name] for name in names)
       if key not in datasets:
         datasets[key] = data.load(runs[0], self._data_dir)
-      estimates[cell.name] = timing.estimate(
-        cell, datasets[key]
-      ) + self._study.measure_seconds * len(runs)
+      training = timing.estimate(cell, datasets[key])
+      measuring = self._study.measure_seconds * len(runs)
+      estimates[cell.name] = training._replace(
+        seconds=training.seconds + measuring
+      )
     return estimates
 
   def _is_trained(self, cell: TrainedCell) -> bool:
@@ -239,8 +242,11 @@ class Computing(todo.Work):
   def num_runs(self, cell: ComputedCell) -> int:
     return cell.num_runs
 
-  def _estimate(self) -> dict[str, float]:
-    return {cell.name: self._seconds * cell.num_runs for cell in self.todo}
+  def _estimate(self) -> dict[str, timing.Estimate]:
+    return {
+      cell.name: timing.Estimate(self._seconds * cell.num_runs)
+      for cell in self.todo
+    }
 
   def _is_over(self, cell: ComputedCell) -> bool:
     return self._read(cell) is not None
