@@ -99,6 +99,16 @@ SOURCES = [
     metrics={"final_train_loss": "train_loss"},
   ),
   Source(
+    "6c",
+    "matrix_factorization",
+    "convergence-paper-matrix_factorization",
+    "rho 0.01 or 1e-5; rho, batch and the scale of the matrix are not stated",
+    {
+      "initial_train_loss": "initial_train_loss",
+      "final_train_loss": "train_loss",
+    },
+  ),
+  Source(
     "7",
     "lstm_sst2",
     "width-desktop-lstm_sst2",

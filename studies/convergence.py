@@ -156,6 +156,7 @@ def measure(run: restored.Run) -> dict[str, Any]:
   numbers: dict[str, Any] = {
     "epochs": epochs.tolist(),
     "train_losses": losses.tolist(),
+    "initial_train_loss": float(losses[0]),
     "train_loss": float(losses[-1]),
     "rate": rates.rate(epochs, losses),
     "straightness": rates.straightness(losses),

@@ -42,6 +42,8 @@ def test_measure(runs):
   found = convergence.measure(run)
   losses, _ = losses_of(run)
   np.testing.assert_allclose(found["train_losses"], losses, rtol=1e-4)
+  ends = (found["initial_train_loss"], found["train_loss"])
+  assert ends == (found["train_losses"][0], found["train_losses"][-1])
   assert found["epochs"] == list(range(7))
   assert found["rate"] == pytest.approx(rates.rate(np.arange(7), losses), 1e-3)
   assert found["loss_floor"] == 0
