@@ -16,7 +16,7 @@ MIN_SEEDS = 3
 HOLDS = "holds"
 FAILS = "does not hold"
 UNDECIDED = "undecided"
-UNTESTED = f"not tested: fewer than {MIN_SEEDS} seeds"
+UNTESTED = "not tested"  # And why.
 
 
 def verdict(
@@ -28,13 +28,15 @@ def verdict(
   range; 'does not hold' if both lie outside on the same side; else 'undecided'.
   An interval without width shows that the seeds cannot tell, so that it is
   undecided. An estimate with a p-value of its own is decided by that: it is for
-  `above=0` or `at_most=0`. Fewer than `MIN_SEEDS` seeds test nothing.
+  `above=0` or `at_most=0`. Fewer than `MIN_SEEDS` seeds test nothing; there are
+  none where nothing could be estimated, as a slope of one size.
 
   Examples: `above=0` for "is positive"; `at_most=margin` for "does not grow",
   with the growth that is still called none; both for "is about 0".
   """
   if estimate.n < MIN_SEEDS:
-    return UNTESTED
+    few = f"fewer than {MIN_SEEDS} seeds"
+    return f"{UNTESTED}: {few if estimate.n else 'nothing to compare'}"
   if not math.isnan(estimate.p):
     intervals = [(estimate.value, estimate.value)]
     if estimate.p > 1 - statistics.CONFIDENCE:

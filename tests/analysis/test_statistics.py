@@ -165,6 +165,8 @@ def test_one_size_has_no_slope():
   found = statistics.slope(gains, "size")
   assert (found.n, math.isnan(found.value)) == (0, True)
   assert found.statistic.endswith("(one value of size, two are needed)")
+  verdict = verdicts.verdict(found, above=0)
+  assert verdict == "not tested: nothing to compare"
 
 
 def test_slope_of_a_line_is_exact():
