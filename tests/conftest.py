@@ -1,15 +1,14 @@
 """A strict environment: two CPU devices, no silent rank promotion."""
 
-import atexit
 from collections.abc import Callable
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from typing import Any
+
+from tests import kept_programs
 
 # Tests and the programs that they start see none of what a shell has set for
 # these. Workers inherit what is set here.
@@ -18,9 +17,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     if _name.startswith(("JAX_", "XLA_", "TF_", "TFDS_")):
       del os.environ[_name]
   # Tests compile the same programs again and again, if only to initialize.
-  _cache = tempfile.mkdtemp(prefix="jax-cache-")
-  atexit.register(shutil.rmtree, _cache, ignore_errors=True)
-  os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = str(kept_programs.folder())
   os.environ["SAM_OVERPARAM_DATA_CACHE"] = "off"
 if os.environ.get("SAM_OVERPARAM_TEST_ON") == "accelerator":
   # On what JAX finds, with a CPU's float32. Programs are too small to tune.
@@ -41,7 +38,8 @@ from tests import entrance
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax_setup.fix_draws()
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+# Thousands of programs take less than a tenth of a second each.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # Programs do not inherit that signals are ignored, as behind `nohup` and `&`.
 for _number, _handler in (
