@@ -396,5 +396,5 @@ STUDY = Study(
   claims=claims,
   figure=figure,
   measure=measure,
-  measure_seconds=0.5,
+  measure_seconds=0.25,
 )

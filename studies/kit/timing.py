@@ -2,13 +2,15 @@
 
 The estimate counts the floating-point operations of a step and measures, for a
 moment, how many of those this machine does in matrix products of the size of a
-small network. It is rough; what is left is estimated from the cells that are
-over, as soon as there are some.
+small network. What a wide, shallow network moves through memory takes longer
+than its products, and is counted, too. It is rough; what is left is estimated
+from the cells that are over, as soon as there are some.
 """
 
 from collections.abc import Sequence
 import dataclasses
 import functools
+import math
 import time
 from typing import NamedTuple
 
@@ -25,6 +27,8 @@ from training import state
 
 # What a run takes for its records and TensorBoard, on 2 CPU cores.
 RUN_SECONDS = 0.02
+# What a forward pass reads and writes of these stays near to a core.
+CACHE_BYTES = 7.5e5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,22 +39,31 @@ class Cost:
     compile_seconds: of a cell, for each device.
     step_seconds: of a step of a run.
     relative_speed: which fraction of the speed of matrix products it reaches.
+    bytes_per_second: beyond the cache; inf: in the relative speed.
   """
 
   compile_seconds: float = 2.0
   step_seconds: float = 2e-5
-  relative_speed: float = 1.0
+  relative_speed: float = 0.8
+  bytes_per_second: float = 6e10
 
 
-_CONVOLUTIONAL = Cost(compile_seconds=15.0, relative_speed=0.35)
-_ATTENTION = Cost(compile_seconds=10.0, relative_speed=0.35)
+def _other(
+  compile_seconds: float, step_seconds: float = 2e-5, speed: float = 1.0
+) -> Cost:
+  """Returns what any model costs that is no MLP."""
+  return Cost(compile_seconds, step_seconds, speed, math.inf)
+
+
+_CONVOLUTIONAL = _other(15.0, speed=0.35)
+_ATTENTION = _other(10.0, speed=0.35)
 COSTS = {
   **dict.fromkeys((*kinds.RESNETS, "vgg11"), _CONVOLUTIONAL),
-  "actor_critic": Cost(compile_seconds=15.0),
+  "actor_critic": _other(15.0),
   "vit": _ATTENTION,
   "transformer": _ATTENTION,
-  "lstm": Cost(compile_seconds=10.0, step_seconds=3e-3),
-  "gcn": Cost(compile_seconds=4.0, step_seconds=1.5e-3, relative_speed=0.35),
+  "lstm": _other(10.0, step_seconds=3e-3),
+  "gcn": _other(4.0, step_seconds=1.5e-3, speed=0.35),
 }
 
 
@@ -93,7 +106,9 @@ def estimate(cell: TrainedCell, dataset: Dataset) -> Estimate:
   forward = jax.jit(functools.partial(setup.model.apply, train=False))
   costs = forward.lower(variables, inputs).cost_analysis() or {}
   # Backward costs twice as much as forward; SAM does both twice.
-  flops = costs.get("flops", 0.0) * 3 * (2 if c.optimizer == "sam" else 1)
+  passes = 3 * (2 if c.optimizer == "sam" else 1)
+  flops = passes * costs.get("flops", 0.0)
+  moved = passes * max(0.0, costs.get("bytes accessed", 0.0) - CACHE_BYTES)
   if c.model == "lstm":
     # The body of its loop over the words is counted once. What is outside is
     # then counted too often, which makes up for products that are small.
@@ -102,7 +117,10 @@ def estimate(cell: TrainedCell, dataset: Dataset) -> Estimate:
   speed = _flops_per_second() * cost.relative_speed
   parallel = min(jax.local_device_count(), len(runs))
   run_steps = len(runs) * setup.num_steps
-  seconds = run_steps * (flops / speed + cost.step_seconds) / parallel
+  step_seconds = (
+    flops / speed + moved / cost.bytes_per_second + cost.step_seconds
+  )
+  seconds = run_steps * step_seconds / parallel
   seconds += RUN_SECONDS * len(runs) + cost.compile_seconds * parallel
   return Estimate(seconds, run_steps * flops)
 
