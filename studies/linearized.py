@@ -245,5 +245,5 @@ STUDY = Study(
   claims=claims,
   figure=figure,
   measure=measure,
-  measure_seconds=0.1,
+  measure_seconds=0.05,
 )
