@@ -54,6 +54,7 @@ class Source:
     results: name of the study's table, without '.csv'.
     changed: what differs from the paper's setting, beside its seeds.
     metrics: column of ours, by the paper's metric, where it is no best epoch.
+    tuned: columns whose values are the best on the test set, for each size.
   """
 
   figure: str
@@ -61,13 +62,15 @@ class Source:
   results: str
   changed: str = ""
   metrics: dict[str, str] = dataclasses.field(default_factory=dict)
+  tuned: tuple[str, ...] = ("rho",)
 
   @property
   def command(self) -> str:
     """What makes the results."""
-    study, preset, *workload = self.results.split("-")
-    flags = f"--study=studies/{study}.py --preset={preset}"
-    return f"study.py {flags}" + (f" --workload={workload[0]}" * bool(workload))
+    study, preset, *workloads = self.results.split("-")
+    flags = [f"--study=studies/{study}.py", f"--preset={preset}"]
+    flags += [f"--workload={workload}" for workload in workloads]
+    return " ".join(["study.py", *flags])
 
 
 _HELD_OUT = "5,000 of 60,000 images are held out"
@@ -126,6 +129,7 @@ SOURCES = [
     "two_layer_trigonometric",
     "two_layer_error-paper",
     metrics={"test_error": "final_test_loss"},
+    tuned=("rho", "learning_rate"),
   ),
   Source(
     "7",
@@ -202,16 +206,21 @@ def ours(row: pd.Series, runs: pd.DataFrame, source: Source) -> Value | None:
   if pd.notna(row["rho"]):
     at = runs[(runs["rho"] - row["rho"]).abs() < 1e-9]
     return _over_seeds(scale * at[metric]) if len(at) else None
+  tuned = list(source.tuned)
   if row["optimizer"] != "sam" and "_minus_" not in row["optimizer"]:
+    of_base = [name for name in tuned if name != "rho"]
+    if of_base:
+      best = selection.choose(base, ["workload"], of_base, metric)
+      base = base.merge(best[of_base])
     return _over_seeds(scale * base[metric]) if len(base) else None
-  best = selection.choose(sam, ["workload"], ["rho"], metric)
+  best = selection.choose(sam, ["workload"], tuned, metric)
   if best.empty:
     return None
   if row["metric"] == "optimal_rho":
     return Value(float(best["rho"].iloc[0]), math.nan, sam["seed"].nunique())
   if row["optimizer"] == "sam":
-    return _over_seeds(scale * sam.merge(best[["rho"]])[metric])
-  gains = selection.gains(runs, ["workload"], metric, metric)
+    return _over_seeds(scale * sam.merge(best[tuned])[metric])
+  gains = selection.gains(runs, ["workload"], metric, metric, tuned)
   return _over_seeds(gains["naive"])
 
 

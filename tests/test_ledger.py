@@ -1,5 +1,6 @@
 """The ledger: our values beside those of the paper, worked out by hand."""
 
+import dataclasses
 import math
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 
 from scripts import claims
 from scripts import ledger
+from studies.kit import reference
 
 SOURCE = ledger.Source("7", "mlp_mnist", "width-desktop-mlp_mnist")
 
@@ -54,6 +56,30 @@ def test_ours_is_by_the_papers_protocol(runs, stated, mean, stderr):
   assert found.n == 2
   assert found.mean == pytest.approx(mean)
   assert found.stderr == pytest.approx(stderr, nan_ok=True)
+
+
+def test_what_is_tuned_beside_rho_is_tuned_for_both(runs):
+  """A lower learning rate is worse by half a point, a higher one by five."""
+  runs = pd.concat(
+    runs.assign(
+      learning_rate=rate,
+      best_test_accuracy=runs["best_test_accuracy"] - worse / 100,
+    )
+    for rate, worse in ((0.01, 0.5), (0.1, 0.0), (1.0, 5.0))
+  )
+  source = dataclasses.replace(SOURCE, tuned=("rho", "learning_rate"))
+  for optimizer, mean in (("sgd", 97.5), ("sam", 98.5), ("sam_minus_sgd", 1.0)):
+    found = ledger.ours(row(optimizer=optimizer), runs, source)
+    assert (found.n, found.mean) == (2, pytest.approx(mean))
+
+
+def test_every_source_has_its_command_and_values():
+  for source in ledger.SOURCES:
+    study, preset, *workload = source.results.split("-")
+    command = f"study.py --study=studies/{study}.py --preset={preset}"
+    command += f" --workload={source.workload}" if workload else ""
+    assert source.command == command
+    assert len(reference.load(source.figure, source.workload))
 
 
 def test_what_we_have_not_is_missing(runs):
