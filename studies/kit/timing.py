@@ -108,8 +108,8 @@ def estimate(cell: TrainedCell, dataset: Dataset) -> Estimate:
   variables = {"params": weights["params"], **weights["model_state"]}
   forward = jax.jit(functools.partial(setup.model.apply, train=False))
   costs = forward.lower(variables, inputs).cost_analysis() or {}
-  # Backward costs twice as much as forward; SAM does both twice. Half of the
-  # forward pass of a linearized network is at the first weights, for good.
+  # Backward costs twice as much as forward; SAM does both twice. Half of a
+  # linearized network is at the first weights, and is not differentiated.
   passes = (2 if c.lazy_alpha else 3) * (2 if c.optimizer == "sam" else 1)
   flops = passes * costs.get("flops", 0.0)
   moved = passes * max(0.0, costs.get("bytes accessed", 0.0) - CACHE_BYTES)
