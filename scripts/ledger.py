@@ -99,7 +99,8 @@ SOURCES = [
     "6c",
     "mlp_mnist",
     "convergence-desktop",
-    metrics={"final_train_loss": "train_loss"},
+    "rho and learning rate are not stated",
+    {"final_train_loss": "train_loss"},
   ),
   Source(
     "6c",
