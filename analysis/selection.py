@@ -107,16 +107,28 @@ def optimal_rho(
   return choose(frame[frame["rho"] > 0], group, ["rho"], choose_by)
 
 
-def _at_best(
+def at_best(
   runs: pd.DataFrame,
   group: list[str],
   over: list[str],
   metric: str,
   choose_by: str,
   *,
-  cross_fit: bool,
+  cross_fit: bool = False,
 ) -> pd.DataFrame:
-  """Returns the metric of each seed at the best values of `over`."""
+  """Returns the metric of each seed at the best values of `over`.
+
+  Args:
+    runs: as those of `choose`.
+    group: see `choose`.
+    over: see `choose`.
+    metric: column of what is returned.
+    choose_by: see `choose`.
+    cross_fit: see `choose`.
+
+  Returns:
+    Columns: the group's, seed, `over` and the metric.
+  """
   best = choose(runs, group, over, choose_by, cross_fit=cross_fit)
   best = best.drop(columns=choose_by)
   found = runs[runs["status"] == "finished"].merge(best)
@@ -162,12 +174,12 @@ def gains(
   keys = [*group, "seed"]
   sides = []
   for cross_fit in (True, False):
-    sam = _at_best(
+    sam = at_best(
       frame[is_sam], group, tuned, metric, choose_by, cross_fit=cross_fit
     )
     base = frame[~is_sam & (frame["status"] == "finished")]
     if of_base:
-      base = _at_best(
+      base = at_best(
         frame[~is_sam], shared, of_base, metric, choose_by, cross_fit=cross_fit
       )
     # In a sweep, each value of what only SAM reads repeats the base's runs.

@@ -37,12 +37,12 @@ HEADER = (
   "n",
   "verdict",
 )
-# What neither tells runs apart nor stands in a figure of the paper.
 # Kept even if all runs have the same, as in a part of a study.
 _KEPT = {
   *("workload", "metric", "rho", "seed", "num_parameters", "label_noise"),
   *("sparsity", "pruner", "weight_decay", "lazy_alpha"),
 }
+# What neither tells runs apart nor stands in a figure of the paper.
 _LEFT_OUT = re.compile(
   "folder|run|optimizer|device|wall_time_seconds|checkpoint_at_evals|chosen_.*"
   "|.*_(gradient_norm|sharpness|perturbed_loss|learning_rate)"

@@ -212,16 +212,15 @@ def ours(row: pd.Series, runs: pd.DataFrame, source: Source) -> Value | None:
   if row["optimizer"] != "sam" and "_minus_" not in row["optimizer"]:
     of_base = [name for name in tuned if name != "rho"]
     if of_base:
-      best = selection.choose(base, ["workload"], of_base, metric)
-      base = base.merge(best[of_base])
+      base = selection.at_best(base, ["workload"], of_base, metric, metric)
     return _over_seeds(scale * base[metric]) if len(base) else None
-  best = selection.choose(sam, ["workload"], tuned, metric)
+  best = selection.at_best(sam, ["workload"], tuned, metric, metric)
   if best.empty:
     return None
   if row["metric"] == "optimal_rho":
-    return Value(float(best["rho"].iloc[0]), math.nan, sam["seed"].nunique())
+    return Value(float(best["rho"].iloc[0]), math.nan, len(best))
   if row["optimizer"] == "sam":
-    return _over_seeds(scale * sam.merge(best[tuned])[metric])
+    return _over_seeds(scale * best[metric])
   gains = selection.gains(runs, ["workload"], metric, metric, tuned)
   return _over_seeds(gains["naive"])
 

@@ -565,7 +565,7 @@ class Program:
       process.kill()
 
   def has_logged(self, steps: int) -> Callable[[], bool]:
-    """Returns whether it is so many steps past the lines of earlier runs."""
+    """Tells when it is so many steps past the lines of earlier runs."""
     before = max((x["step"] for x in files.read_lines(self.workdir)), default=0)
     return lambda: any(
       line["step"] >= before + steps for line in files.read_lines(self.workdir)
