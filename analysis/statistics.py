@@ -216,7 +216,12 @@ def difference(
   y: str = "gain",
   statistic: str = "difference of two mean gains, paired over seeds",
 ) -> Estimate:
-  """Returns by how much the gain, or `y`, of a exceeds b's, paired by seed."""
+  """Returns by how much the gain, or `y`, of a exceeds b's, paired by seed.
+
+  Of the same runs there is no difference, and n is 0.
+  """
+  if gains_a.equals(gains_b):
+    return _nothing(f"{statistic} (of the same runs, two kinds are needed)")
   tables = [gains_a, gains_b]
 
   def per_seed(name: str) -> pd.Series:
@@ -246,15 +251,18 @@ def slope(
   log = np.log2(np.unique(gains[x]).astype(float))
   log -= log.mean()
   if len(log) < 2:
-    none = math.nan
-    text += f" (one value of {x}, two are needed)"
-    return Estimate(none, none, none, 0, text, none, none)
+    return _nothing(f"{text} (one value of {x}, two are needed)")
 
   def per_seed(name: str) -> pd.Series:
     table = gains.pivot(index="seed", columns=x, values=name).dropna()
     return table @ log / (log @ log)
 
   return _over_seeds(per_seed, y, [gains], 1 / math.sqrt(log @ log), text)
+
+
+def _nothing(statistic: str) -> Estimate:
+  """Returns the estimate of what cannot be estimated, and why."""
+  return Estimate(math.nan, math.nan, math.nan, 0, statistic)
 
 
 def _words(y: str) -> str:

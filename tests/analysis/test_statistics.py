@@ -169,6 +169,15 @@ def test_one_size_has_no_slope():
   assert verdict == "not tested: nothing to compare"
 
 
+def test_the_same_runs_do_not_differ():
+  gains = _gains(SMALL)
+  found = statistics.difference(gains, gains.copy())
+  assert (found.n, math.isnan(found.value)) == (0, True)
+  assert "(of the same runs" in found.statistic
+  verdict = verdicts.verdict(found, above=0)
+  assert verdict == "not tested: nothing to compare"
+
+
 def test_slope_of_a_line_is_exact():
   rows = [
     {"seed": seed, "size": size, "gain": 5 * seed + 2 * math.log2(size)}
