@@ -62,10 +62,9 @@ def _fields(config: Mapping[str, Any]) -> files.Record:
   config["base_optimizer"] = reading.base_optimizer(config)
   if config["optimizer"] != "sam" or config["rho"] == 0:
     config |= {"optimizer": config["base_optimizer"], "rho": 0.0}
+  read = reading.all_read(config) | {"rho", "base_optimizer"}
   values = {
-    name: config[name]
-    if name in ("rho", "base_optimizer") or reading.is_read(name, config)
-    else field.default
+    name: config[name] if name in read else field.default
     for name, field in FIELDS.items()
   }
   return {

@@ -16,7 +16,18 @@ def base_optimizer(config: Mapping[str, Any]) -> str:
 
 def is_read(name: str, config: Mapping[str, Any]) -> bool:
   """Whether a run with this config reads the field `name` at all."""
+  return _is_read(name, config, sweep.swept(config))
+
+
+def all_read(config: Mapping[str, Any]) -> set[str]:
+  """Returns the fields that a run with this config reads."""
   lists = sweep.swept(config)
+  return {name for name in fields.FIELDS if _is_read(name, config, lists)}
+
+
+def _is_read(
+  name: str, config: Mapping[str, Any], lists: Mapping[str, tuple[Any, ...]]
+) -> bool:
   field = fields.FIELDS[name]
   if name in lists or (field.each and name.removeprefix("sweep.") not in lists):
     return False

@@ -34,19 +34,25 @@ def swept(config: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
   return {name: v for name, v in values.items() if v}
 
 
-def runs(config: ml_collections.ConfigDict) -> list[ml_collections.ConfigDict]:
-  """Returns the config of every run of a sweep; of a run alone, its own.
+def points(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """Returns the swept values of every run; of a run alone, an empty dict.
 
   They are the product of the swept values, the last field of `SWEPT` fastest.
   """
   values = swept(config)
-  if not values:
+  return [
+    dict(zip(values, chosen, strict=True))
+    for chosen in itertools.product(*values.values())
+  ]
+
+
+def runs(config: ml_collections.ConfigDict) -> list[ml_collections.ConfigDict]:
+  """Returns the config of every run of a sweep; of a run alone, its own."""
+  if not swept(config):
     return [config]
   # Filled in plain dicts, since a config checks every value that is set.
   flat = dict(config.items())
   return [
-    ml_collections.ConfigDict(
-      flat | dict(zip(values, chosen, strict=True)) | {"sweep": empty()}
-    )
-    for chosen in itertools.product(*values.values())
+    ml_collections.ConfigDict(flat | point | {"sweep": empty()})
+    for point in points(config)
   ]

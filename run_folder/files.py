@@ -40,11 +40,12 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 def identity(config: ml_collections.ConfigDict) -> Record:
   """Returns the fields that determine the trajectory of a run, or a sweep."""
+  read = reading.all_read(config)
   return {
     name: list(config[name]) if field.kind is tuple else config[name]
     for name, field in fields.FIELDS.items()
     if not field.cadence
-    and reading.is_read(name, config)
+    and name in read
     and name != "devices_per_run"  # The number of devices is compared.
   }
 
@@ -282,7 +283,8 @@ def read_runs(workdir: str | pathlib.Path) -> list[Record]:
   """
   config = load_config(str(workdir))
   path = pathlib.Path(workdir)
-  configs = [to_json(run) for run in sweep.runs(config)]
+  values = to_json(config)
+  values.pop("sweep", None)
   with _usable(workdir):
     if not (path / RESULT).exists():
       raise RunError(f"{workdir}: its run is not over (no {RESULT})")
@@ -291,8 +293,8 @@ def read_runs(workdir: str | pathlib.Path) -> list[Record]:
     )
     runs = shared.pop("runs", [{"run": ""}])
   return [
-    shared | run | {"config": own}
-    for run, own in zip(runs, configs, strict=True)
+    shared | run | {"config": values | point}
+    for run, point in zip(runs, sweep.points(config), strict=True)
   ]
 
 

@@ -72,10 +72,9 @@ def _in_name(value: Any) -> str:
 
 def run_names(config: ml_collections.ConfigDict) -> list[str]:
   """Returns the name of every run of a sweep; that of a run alone is ''."""
-  names = sweep.swept(config)
   return [
-    "-".join(f"{name}={run[name]:.15g}" for name in names)
-    for run in sweep.runs(config)
+    "-".join(f"{name}={value:.15g}" for name, value in point.items())
+    for point in sweep.points(config)
   ]
 
 
