@@ -45,6 +45,7 @@ def create(
   Raises:
     ValueError: unknown pruner, or what it needs is missing.
   """
+  # On the host, where no program is compiled for each shape.
   leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
   kernels = [i for i, (path, _) in enumerate(leaves) if _is_kernel(path)]
   weights = [leaves[i][1] for i in kernels]
@@ -54,11 +55,12 @@ def create(
       jax.random.uniform(k, w.shape) for k, w in zip(keys, weights, strict=True)
     ]
   elif pruner == "magnitude":
-    scores = [jnp.abs(w) for w in weights]
+    scores = [np.abs(np.asarray(w)) for w in weights]
   elif pruner == "snip" and grads is not None:
     grad_leaves = jax.tree.leaves(grads)
     scores = [
-      jnp.abs(w * grad_leaves[i]) for i, w in zip(kernels, weights, strict=True)
+      np.abs(np.asarray(w) * np.asarray(grad_leaves[i]))
+      for i, w in zip(kernels, weights, strict=True)
     ]
   else:
     raise ValueError(f"pruner {pruner!r} is unknown, or lacks its key or grads")

@@ -162,7 +162,7 @@ def _create_run(
       magnitude_scope=run.magnitude_scope,
     )
     # Zero from the start, or weight decay would move pruned weights.
-    params = masks.apply(params, mask)
+    params = jax.jit(masks.apply)(params, mask)
     model_state = centred.recentre(model_state, params)
   return TrainState(
     step=jnp.int32(0),
