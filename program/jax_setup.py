@@ -105,7 +105,8 @@ def set_up(
       jax.config.update(
         "jax_compilation_cache_dir", os.path.join(cache, "sam-overparam")
       )
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+  if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
   _drop_damaged_programs()
   before = os.environ.get(_PREALLOCATE)
   if not preallocate:

@@ -18,6 +18,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
       del os.environ[_name]
   # Tests compile the same programs again and again, if only to initialize.
   os.environ["JAX_COMPILATION_CACHE_DIR"] = str(kept_programs.folder())
+  # Thousands of programs take less than a tenth of a second each.
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
   os.environ["SAM_OVERPARAM_DATA_CACHE"] = "off"
 if os.environ.get("SAM_OVERPARAM_TEST_ON") == "accelerator":
   # On what JAX finds, with a CPU's float32. Programs are too small to tune.
@@ -38,8 +40,6 @@ from tests import entrance
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax_setup.fix_draws()
-# Thousands of programs take less than a tenth of a second each.
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # Programs do not inherit that signals are ignored, as behind `nohup` and `&`.
 for _number, _handler in (

@@ -10,12 +10,10 @@ import pathlib
 import shutil
 from typing import Any
 
-import jax
 import numpy as np
 
 from analysis import figures
 from analysis import restored
-from program import jax_setup
 from run_folder import files
 from studies import benign_overfitting
 from studies import perturbation_size
@@ -93,13 +91,6 @@ def _compute(cell: ComputedCell) -> list[dict[str, Any]]:
 
 def use_small_studies() -> None:
   """Changes two studies of this process and its copies, which compile once."""
-  set_up = jax_setup.set_up
-
-  def set_up_with_cache(**options: bool) -> None:
-    set_up(**options)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
-  jax_setup.set_up = set_up_with_cache
   small: dict[str, Any] = {
     "claims": lambda results: [],
     "figure": lambda results: figures.create(1)[0],

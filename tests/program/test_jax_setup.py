@@ -53,7 +53,6 @@ def test_a_damaged_program_in_the_cache_is_written_anew(tmp_path):
 from program import jax_setup
 jax_setup.set_up(float64=False)
 import jax
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 print(jax.jit(lambda x: x + 1)(1))
 """
   env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
