@@ -52,6 +52,7 @@ from studies.kit import reference
 from studies.kit import workloads
 from studies.kit.conditions import SIZE
 from studies.kit.panels import Panel
+from studies.kit.study import Measure
 from studies.kit.study import Study
 from theory import rates
 
@@ -395,6 +396,17 @@ STUDY = Study(
   presets=presets,
   claims=claims,
   figure=figure,
-  measure=measure,
-  measure_seconds=0.25,
+  measure=Measure(
+    measure,
+    (
+      "epochs",
+      "train_losses",
+      "initial_train_loss",
+      "train_loss",
+      "rate",
+      "straightness",
+      "line_over_power",
+    ),
+    seconds=0.25,
+  ),
 )

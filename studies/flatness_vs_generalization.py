@@ -48,6 +48,7 @@ from studies.kit import findings
 from studies.kit import panels
 from studies.kit import xor
 from studies.kit.panels import Panel
+from studies.kit.study import Measure
 from studies.kit.study import Study
 from theory import flattest
 from training import objectives as objectives_lib
@@ -348,6 +349,17 @@ STUDY = Study(
   presets=presets,
   claims=claims,
   figure=figure,
-  measure=measure,
-  measure_seconds=1.0,
+  measure=Measure(
+    measure,
+    (
+      "progress",
+      "traces",
+      "scores",
+      "trace",
+      "hessian_trace",
+      "hessian_trace_stderr",
+      "training_loss",
+    ),
+    seconds=1.0,
+  ),
 )

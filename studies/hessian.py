@@ -40,6 +40,7 @@ from studies.kit import panels
 from studies.kit import reference
 from studies.kit.conditions import SIZE
 from studies.kit.panels import Panel
+from studies.kit.study import Measure
 from studies.kit.study import Study
 from training import objectives
 
@@ -282,6 +283,9 @@ STUDY = Study(
   presets=presets,
   claims=claims,
   figure=figure,
-  measure=measure,
-  measure_seconds=2.0,
+  measure=Measure(
+    measure,
+    ("lambda_max", "s_2", "training_loss"),
+    seconds=2.0,
+  ),
 )

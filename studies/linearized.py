@@ -42,6 +42,7 @@ from studies.kit import grids
 from studies.kit import panels
 from studies.kit import reference
 from studies.kit.panels import Panel
+from studies.kit.study import Measure
 from studies.kit.study import Study
 
 ALPHA = "lazy_alpha"
@@ -244,6 +245,9 @@ STUDY = Study(
   presets=presets,
   claims=claims,
   figure=figure,
-  measure=measure,
-  measure_seconds=0.05,
+  measure=Measure(
+    measure,
+    (STABILITY, DISTANCE, "weight_change"),
+    seconds=0.05,
+  ),
 )

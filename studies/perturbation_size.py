@@ -40,6 +40,7 @@ from studies.kit import grids
 from studies.kit import panels
 from studies.kit.conditions import SIZE
 from studies.kit.panels import Panel
+from studies.kit.study import Measure
 from studies.kit.study import Study
 
 STAGES = {
@@ -264,6 +265,13 @@ STUDY = Study(
   presets=presets,
   claims=claims,
   figure=figure,
-  measure=measure,
-  measure_seconds=0.3,
+  measure=Measure(
+    measure,
+    [
+      f"{stage}_{name}"
+      for stage in ("start", "half", "end")
+      for name in ("change", "cosine", "perturbation", "loss")
+    ],
+    seconds=0.3,
+  ),
 )

@@ -50,6 +50,7 @@ from studies.kit import panels
 from studies.kit import reference
 from studies.kit.conditions import SIZE
 from studies.kit.panels import Panel
+from studies.kit.study import Measure
 from studies.kit.study import Study
 
 BETA, ALPHA = "smoothness", "pl_constant"
@@ -248,6 +249,17 @@ STUDY = Study(
   presets=presets,
   claims=claims,
   figure=figure,
-  measure=measure,
-  measure_seconds=4.0,
+  measure=Measure(
+    measure,
+    (
+      f"late_{BETA}",
+      f"late_{ALPHA}",
+      RELATIVE,
+      "late_loss",
+      "epochs",
+      BETA,
+      ALPHA,
+    ),
+    seconds=4.0,
+  ),
 )

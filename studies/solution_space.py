@@ -53,6 +53,7 @@ from studies.kit import findings
 from studies.kit import grids
 from studies.kit import panels
 from studies.kit.panels import Panel
+from studies.kit.study import Measure
 from studies.kit.study import Study
 from theory import polylines
 from training import objectives
@@ -362,6 +363,17 @@ STUDY = Study(
   presets=presets,
   claims=claims,
   figure=figure,
-  measure=measure,
-  measure_seconds=0.3,
+  measure=Measure(
+    measure,
+    (
+      "function",
+      "num_pieces",
+      "num_lines",
+      "bending",
+      "distance",
+      "training_loss",
+      "lambda_max",
+    ),
+    seconds=0.3,
+  ),
 )

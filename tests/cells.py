@@ -20,7 +20,7 @@ import hashlib
 import jax
 from analysis import figures
 from studies.kit import grids
-from studies.kit.study import Study, TrainedCell
+from studies.kit.study import Measure, Study, TrainedCell
 
 class Grid:
   def __init__(self, num_cells, num_epochs):
@@ -58,7 +58,7 @@ STUDY = Study(
   },
   claims=lambda results: [],
   figure=lambda results: figures.create(1)[0],
-  measure=_measure,
+  measure=Measure(_measure, ("last_step", "bits")),
 )
 """
 

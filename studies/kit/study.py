@@ -44,6 +44,29 @@ class ComputedCell:
   labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
+class Measure:
+  """What a study measures of its runs.
+
+  Attributes:
+    of: from a run to columns of the table; a list is a curve, which is drawn
+      and not written.
+    columns: those that every run has. One that lacks them, as another version
+      left it, is measured again.
+    seconds: what it takes for a run on a laptop.
+  """
+
+  of: Callable[[restored.Run], dict[str, Any]]
+  columns: Sequence[str]
+  seconds: float = 0.0
+
+  def __call__(self, run: restored.Run) -> dict[str, Any]:
+    """Returns the columns of a run."""
+    found = self.of(run)
+    assert found.keys() >= set(self.columns), sorted(found)
+    return found
+
+
 class HasCells(Protocol):
   """A part of a preset, such as `grids.Grid`."""
 
@@ -65,9 +88,7 @@ class Study:
     presets: the parts of each grid, by the name of the preset.
     claims: from the table to the claims and what was found, for claim.json.
     figure: from the table to the figure.
-    measure: from a run to columns of the table; a list is a curve, which is
-      drawn and not written. None: nothing is measured.
-    measure_seconds: what that takes for a run on a laptop.
+    measure: of every run that did not diverge; None: nothing is measured.
     compute: from a cell to all its rows.
     compute_seconds: what a row takes.
   """
@@ -77,8 +98,7 @@ class Study:
   presets: Mapping[str, Sequence[HasCells]]
   claims: Callable[[pd.DataFrame], list[Finding]]
   figure: Callable[[pd.DataFrame], Figure]
-  measure: Callable[[restored.Run], dict[str, Any]] | None = None
-  measure_seconds: float = 0.0
+  measure: Measure | None = None
   compute: Callable[[ComputedCell], list[dict[str, Any]]] | None = None
   compute_seconds: float = 0.0
 

@@ -26,6 +26,7 @@ from studies.kit import conclusion
 from studies.kit import timing
 from studies.kit import todo
 from studies.kit.study import ComputedCell
+from studies.kit.study import Measure
 from studies.kit.study import Study
 from studies.kit.study import TrainedCell
 import train
@@ -104,12 +105,13 @@ class Training(todo.Work):
   def _estimate(self) -> dict[str, timing.Estimate]:
     datasets: dict[Any, data.Dataset] = {}
     estimates = {}
+    measure = self._study.measure
+    seconds_a_run = measure.seconds if measure else 0.0
     for cell in self.todo:
       runs = sweep.runs(cell.config)
       if self._is_trained(cell):
-        num_to_measure = len(_to_measure(self.folder(cell)))
-        measuring = self._study.measure_seconds * num_to_measure
-        estimates[cell.name] = timing.Estimate(measuring)
+        left = self._to_measure(cell)
+        estimates[cell.name] = timing.Estimate(seconds_a_run * len(left))
         continue
       # All that changes the number of examples, and their size.
       names = (
@@ -124,9 +126,8 @@ class Training(todo.Work):
       if key not in datasets:
         datasets[key] = data.load(runs[0], self._data_dir)
       training = timing.estimate(cell, datasets[key])
-      measuring = self._study.measure_seconds * len(runs)
       estimates[cell.name] = training._replace(
-        seconds=training.seconds + measuring
+        seconds=training.seconds + seconds_a_run * len(runs)
       )
     return estimates
 
@@ -139,13 +140,11 @@ class Training(todo.Work):
     return files.read_result(folder, cell.config, num_devices) is not None
 
   def _is_over(self, cell: TrainedCell) -> bool:
-    return self._is_trained(cell) and not (
-      self._study.measure and _to_measure(self.folder(cell))
-    )
+    return self._is_trained(cell) and not self._to_measure(cell)
 
   def do_cell(self, cell: TrainedCell, show: Callable[[float], None]) -> None:
     self._train_cell(cell, show)
-    if self._study.measure is not None:
+    if self._study.measure:
       self._measure_cell(cell, self._study.measure)
 
   def num_diverged(self, cell: TrainedCell) -> int:
@@ -181,47 +180,51 @@ class Training(todo.Work):
         writer.close()
         self.stop.release()
 
-  def _measure_cell(
-    self,
-    cell: TrainedCell,
-    measure: Callable[[restored.Run], files.Record],
-  ) -> None:
+  def _measure_cell(self, cell: TrainedCell, measure: Measure) -> None:
     """Measures every run of a cell that did not diverge, and was not yet."""
     folder = self.folder(cell)
-    names = _to_measure(folder)
+    names = self._to_measure(cell)
     with disk.Lines(folder / MEASURES) as lines:
       for run in restored.load(folder, data_dir=self._data_dir):
         if self.stop.number:
           raise train.Stopped("stopped while it was measured")
         if run.name in names:
-          line = {"run": run.name} | files.finite(measure(run))
-          lines.add(line)
+          lines.add({"run": run.name} | files.finite(measure(run)))
+
+  def _to_measure(self, cell: TrainedCell) -> set[str]:
+    """Returns the finished runs of a cell that are still to be measured."""
+    if not self._study.measure:
+      return set()
+    folder = self.folder(cell)
+    finished = {
+      run["run"]
+      for run in files.read_runs(folder)
+      if run["status"] == "finished"
+    }
+    return finished - _measured(folder, self._study.measure).keys()
 
   def _rows(self, cell: TrainedCell) -> pd.DataFrame:
     folder = self.folder(cell)
     table = table_lib.read_frame([folder])
-    if self._study.measure is not None:
-      measured = pd.DataFrame(_measured(folder) or [{"run": ""}])
+    if self._study.measure:
+      lines = _measured(folder, self._study.measure).values()
+      measured = pd.DataFrame(list(lines) or [{"run": ""}])
       clash = set(measured) & set(table) - {"run"}
       assert not clash, f"measured and recorded: {clash}"
       table = table.merge(measured, how="left", on="run")
     return table
 
 
-def _measured(folder: pathlib.Path) -> list[files.Record]:
-  """Returns what was measured of the runs of a cell, once each."""
-  lines = files.read_lines(folder, MEASURES)
-  return list(
-    {x["run"]: x for x in lines if isinstance(x.get("run"), str)}.values()
-  )
-
-
-def _to_measure(folder: pathlib.Path) -> set[str]:
-  """Returns the finished runs of a cell that are still to be measured."""
-  finished = {
-    run["run"] for run in files.read_runs(folder) if run["status"] == "finished"
+def _measured(
+  folder: pathlib.Path, measure: Measure
+) -> dict[str, files.Record]:
+  """Returns what was measured of the runs of a cell, by their names."""
+  columns = {"run", *measure.columns}
+  return {
+    line["run"]: line
+    for line in files.read_lines(folder, MEASURES)
+    if line.keys() >= columns and isinstance(line["run"], str)
   }
-  return finished - {line["run"] for line in _measured(folder)}
 
 
 class Computing(todo.Work):

@@ -19,6 +19,7 @@ from studies import benign_overfitting
 from studies import perturbation_size
 from studies.kit import grids
 from studies.kit.study import ComputedCell
+from studies.kit.study import Measure
 from studies.kit.study import TrainedCell
 from studies.kit.work import COMPUTED
 from tests.campaign import trials
@@ -98,7 +99,7 @@ def use_small_studies() -> None:
   perturbation_size.STUDY = dataclasses.replace(
     perturbation_size.STUDY,
     presets={"laptop": (_Trained(),)},
-    measure=_measure,
+    measure=Measure(_measure, ("losses",)),
     **small,
   )
   benign_overfitting.STUDY = dataclasses.replace(

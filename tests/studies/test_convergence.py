@@ -39,7 +39,7 @@ def losses_of(run):
 
 def test_measure(runs):
   run = runs["rank10"][1]
-  found = convergence.measure(run)
+  found = convergence.STUDY.measure(run)
   losses, _ = losses_of(run)
   np.testing.assert_allclose(found["train_losses"], losses, rtol=1e-4)
   ends = (found["initial_train_loss"], found["train_loss"])
@@ -64,12 +64,12 @@ def test_measure(runs):
   ratio = np.min(np.square(norms) / losses)
   assert found["pl_constant"] == pytest.approx(ratio, rel=1e-3)
   # There is no bound of SGD, whose rho is 0.
-  assert "bounds" not in convergence.measure(runs["rank10"][0])
+  assert "bounds" not in convergence.STUDY.measure(runs["rank10"][0])
 
 
 def test_a_rank_that_cannot_fit_has_a_floor(runs):
   run = runs["rank4"][1]
-  found = convergence.measure(run)
+  found = convergence.STUDY.measure(run)
   assert "bounds" not in found
   losses, targets = losses_of(run)
   values = np.linalg.eigvalsh(targets.T @ targets / len(targets))

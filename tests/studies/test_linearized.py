@@ -20,7 +20,7 @@ def test_measure(tmp_path):
   config.sweep.learning_rate = (0.1,)
   train.train_and_evaluate(config, str(tmp_path))
   (run,) = restored.load(tmp_path)
-  found = linearized.measure(run)
+  found = linearized.STUDY.measure(run)
 
   images = jnp.concatenate([b["inputs"] for b in run.objective().batches])
   inputs = run.setup.dataset.normalize(images)

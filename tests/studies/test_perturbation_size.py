@@ -28,12 +28,12 @@ def test_measure(run, monkeypatch):
   objectives = [snapshot.objective() for snapshot in snapshots]
   losses = [float(o.value(o.weights)) for o in objectives]
   assert losses == sorted(losses, reverse=True)
-  found = perturbation_size.measure(run)
+  found = perturbation_size.STUDY.measure(run)
   assert "equal_change" not in found
 
   between = (losses[2] + losses[3]) / 2
   monkeypatch.setattr(perturbation_size, "label_entropy", lambda rate: between)
-  found = perturbation_size.measure(run)
+  found = perturbation_size.STUDY.measure(run)
   for stage, i in {"start": 0, "half": 2, "end": 4, "equal": 3}.items():
     objective = objectives[i]
     norm = np.linalg.norm(objective.weights)

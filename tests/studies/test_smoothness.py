@@ -16,7 +16,7 @@ def test_measure(tmp_path):
   config.sweep.seed = (0,)
   train.train_and_evaluate(config, str(tmp_path))
   (run,) = restored.load(tmp_path)
-  found = smoothness.measure(run)
+  found = smoothness.STUDY.measure(run)
   assert found["epochs"] == [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 20]
 
   objective = run.objective()

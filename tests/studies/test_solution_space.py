@@ -29,7 +29,7 @@ def runs(tmp_path_factory):
 def test_measure(runs):
   sgd, other, *_ = runs
   assert (sgd.config.seed, other.config.seed) == (0, 1)
-  found = solution_space.measure(sgd)
+  found = solution_space.STUDY.measure(sgd)
   json.dumps(found, allow_nan=False)
   assert not [name for name in found if name.startswith("plane")]
 
@@ -49,14 +49,14 @@ def test_measure(runs):
 def test_plane(runs):
   sgd, sam = runs[0], runs[4]
   assert (sgd.config.rho, sam.config.rho) == (0, 0.2)
-  found = solution_space.measure(sam)
+  found = solution_space.STUDY.measure(sam)
   starts = [np.array(found[f"plane_{name}"])[0] for name in ("sgd", "sam")]
   np.testing.assert_allclose(starts[0], starts[1])
   # The plane has the start and both minima, so distances in it are real.
   for name, run in (("sgd", sgd), ("sam", sam)):
     path = np.array(found[f"plane_{name}"])
     assert len(path) == 3
-    distance = solution_space.measure(run)["distance"]
+    distance = solution_space.STUDY.measure(run)["distance"]
     assert np.linalg.norm(path[-1] - path[0]) == pytest.approx(distance, 1e-4)
     x, y = found["plane_x"], found["plane_y"]
     assert np.all((path > (x[0], y[0])) & (path < (x[-1], y[-1])))
