@@ -12,6 +12,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from models import convolution
+
 # Blocks in each stage.
 STAGES = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
 
@@ -87,7 +89,10 @@ class ResNet(nn.Module):
   def __call__(self, images_BxHxWxC: jax.Array, train: bool = True):
     dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
     conv: Callable[..., nn.Module] = functools.partial(
-      nn.Conv, use_bias=False, **dtypes
+      nn.Conv,
+      use_bias=False,
+      conv_general_dilated=convolution.conv_general_dilated,
+      **dtypes,
     )
     norm = functools.partial(
       nn.BatchNorm,

@@ -10,6 +10,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from models import convolution
+
 # The convolutions of each stage, in multiples of the filters of the first.
 STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
 
@@ -47,6 +49,7 @@ class VGG11(nn.Module):
           multiple * self.num_filters,
           (3, 3),
           kernel_init=nn.initializers.he_normal(),
+          conv_general_dilated=convolution.conv_general_dilated,
           **dtypes,
         )(x)
         x = nn.relu(x)

@@ -15,6 +15,7 @@ import optax
 from data import bucketing
 from data import label_noise
 from data import pipeline
+from models import convolution
 import sam
 from sam import masks
 from sam import schedule as schedule_lib
@@ -75,7 +76,8 @@ def train_step(
 
   def masked_loss(params, batch):
     params = masks.apply(params, state.mask)
-    return loss_fn(params, state.model_state, batch, batch["rng"][0])
+    with convolution.first_order():
+      return loss_fn(params, state.model_state, batch, batch["rng"][0])
 
   rho = state.hparams["rho"] * rho_schedule(state.step)
   (_, aux), grads = value_and_grad(masked_loss)(state.params, batch, rho)
