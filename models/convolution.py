@@ -4,7 +4,7 @@ XLA takes that gradient by a convolution over the images, with their examples as
 channels, and so brings [N, H, W, C] to [C, H, W, N]. On a CPU it reads one
 number after the other, H x W x C apart, which can take longer than the
 convolution (docs/speed.md). Here the same array is made of pieces that stay in
-a cache. No number differs.
+a cache.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,12 @@ import jax
 from jax import lax
 
 _SPEC = ("NHWC", "HWIO", "NHWC")
+_USUAL = (
+  ("feature_group_count", 1),
+  ("lhs_dilation", (1, 1)),
+  ("rhs_dilation", (1, 1)),
+  ("precision", None),
+)
 _sooner = contextvars.ContextVar("sooner", default=False)
 
 # How many pixels are added before and after, to height and width.
@@ -44,11 +50,8 @@ def conv_general_dilated(
 ) -> jax.Array:
   """Convolves as `lax.conv_general_dilated`, for `nn.Conv` of that name."""
   height, width = kernel.shape[:2]
-  is_plain = options.get("feature_group_count", 1) == 1 and all(
-    set(options.get(name) or (1,)) == {1}
-    for name in ("lhs_dilation", "rhs_dilation")
-  )
-  if not _sooner.get() or not is_plain or height * width == 1:
+  is_usual = all(options.get(name, value) == value for name, value in _USUAL)
+  if not _sooner.get() or not is_usual or height * width == 1:
     return lax.conv_general_dilated(
       images_NxHxWxC, kernel, strides, padding, **options
     )

@@ -51,8 +51,8 @@ class Measure:
   Attributes:
     of: from a run to columns of the table; a list is a curve, which is drawn
       and not written.
-    columns: those that every run has. One that lacks them, as another version
-      left it, is measured again.
+    columns: those that every run has. A run of which one is missing, as an
+      older version left it, is measured again.
     seconds: what it takes for a run on a laptop.
   """
 
