@@ -1,5 +1,5 @@
-"""Three ratios: a SAM step over an SGD step, the loop over its chunks, and the
-loop over a plain scan.
+"""Four ratios: a SAM step over an SGD step, ours over one with XLA's gradient
+of convolutions, the loop over its chunks, and the loop over a plain scan.
 
   python -m benchmarks.step_time [--out=FILE.json]
 
@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,7 @@ from benchmarks import outcome
 from configs import xor
 import data
 from data import dataset as dataset_lib
+from models import convolution
 from program import jax_setup
 from run_folder import tensorboard
 import sam
@@ -70,6 +72,27 @@ def sam_over_sgd(
     "sam_ms": found["sam"],
     "ratio": found["sam"] / found["sgd"],
     "limit": MAX_SAM_RATIO,
+  }
+
+
+def convolution_over_xla(
+  name: str,
+  fields: dict[str, Any],
+  shape: tuple[int, ...],
+  seconds: float,
+  repeats: int,
+) -> dict[str, Any]:
+  """Times SAM steps with the gradient of models/convolution.py and XLA's."""
+  setup = chunks.create_setup(shape, **fields)
+  with mock.patch.object(convolution, "first_order", contextlib.nullcontext):
+    plain = chunks.Chunks(setup, ascend=True)
+  sides = {"ours": chunks.Chunks(setup, ascend=True), "xla": plain}
+  found = chunks.in_turn(sides, seconds, repeats)
+  return {
+    "model": name,
+    "ours_ms": found["ours"],
+    "xla_ms": found["xla"],
+    "ratio": found["ours"] / found["xla"],
   }
 
 
@@ -264,6 +287,18 @@ def main() -> None:
     numbers = f"{row['sgd_ms']:9.3f} {row['sam_ms']:9.3f} {row['ratio']:7.3f}"
     print(f"{name:20} {numbers}", flush=True)
 
+  gradients = []
+  resnets = [] if gpu else models[len(mlp_widths) :]
+  if resnets:
+    print(f"{'':20} {'ours ms':>9} {'XLA ms':>9} {'ratio':>7}")
+  for name, fields, shape in resnets:
+    row = convolution_over_xla(
+      name, fields | common, shape, args.seconds, args.repeats
+    )
+    gradients.append(row)
+    numbers = f"{row['ours_ms']:9.3f} {row['xla_ms']:9.3f} {row['ratio']:7.3f}"
+    print(f"{name:20} {numbers}", flush=True)
+
   peers = {} if gpu or not filters else torch_resnets(filters)
   for row in steps:
     if row["model"] in peers:
@@ -302,6 +337,7 @@ def main() -> None:
     "seconds": args.seconds,
     "repeats": args.repeats,
     "sam_over_sgd": steps,
+    "convolution_over_xla": gradients,
     "loop_over_chunks": loops,
     "loop_over_scan": row,
   }
