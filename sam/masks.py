@@ -19,7 +19,7 @@ def apply(params: PyTree, mask: PyTree | None) -> PyTree:
   """Returns `params` with pruned weights set to zero (None prunes nothing)."""
   if mask is None:
     return params
-  return jax.tree.map(lambda w, m: w * m.astype(w.dtype), params, mask)
+  return jax.tree.map(lambda w, m: jnp.where(m, w, 0), params, mask)
 
 
 def create(
