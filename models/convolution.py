@@ -6,8 +6,8 @@ one number after the other, H x W x C apart, which can take longer than the
 convolution. Here the same array is made of pieces that stay in a cache.
 
 With few channels, XLA's convolutions take no less time than with 16. Here four
-neighbouring columns are the channels of one, for a larger kernel of which many
-numbers are zero.
+neighbouring columns are the channels of one, for a larger kernel, half of which
+is zeros.
 
 docs/speed.md has the times.
 """
