@@ -139,13 +139,7 @@ def argument_over_constant(
     "constant": chunks.Chunks(setup, ascend=True, static=True),
     "argument": chunks.Chunks(setup, ascend=True),
   }
-  found = chunks.in_turn(sides, seconds, repeats)
-  return {
-    "model": name,
-    "constant_ms": found["constant"],
-    "argument_ms": found["argument"],
-    "ratio": found["argument"] / found["constant"],
-  }
+  return chunks.last_over_first(name, sides, seconds, repeats)
 
 
 def main() -> None:

@@ -86,8 +86,8 @@ def in_turn(
   """Returns the milliseconds of a step of each side: medians of repeats.
 
   Args:
-    sides: the last is the slowest.
-    seconds: that one of its timings takes, about.
+    sides: by name.
+    seconds: that one timing of the last side takes, about.
     repeats: timings of each.
   """
   one_call = list(sides.values())[-1].seconds(1)
@@ -98,6 +98,16 @@ def in_turn(
       steps = num_calls * chunks.steps
       times[side].append(1e3 * chunks.seconds(num_calls) / steps)
   return {side: statistics.median(times[side]) for side in sides}
+
+
+def last_over_first(
+  name: str, sides: dict[str, Chunks], seconds: float, repeats: int
+) -> dict[str, Any]:
+  """Returns `in_turn` of two sides as a row: both, and their ratio."""
+  found = in_turn(sides, seconds, repeats)
+  first, last = found.values()
+  times = {f"{side}_ms": value for side, value in found.items()}
+  return {"model": name, **times, "ratio": last / first}
 
 
 def create_config(**fields: Any):

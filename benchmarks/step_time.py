@@ -65,14 +65,8 @@ def sam_over_sgd(
     "sgd": chunks.Chunks(setup, ascend=False),
     "sam": chunks.Chunks(setup, ascend=True),
   }
-  found = chunks.in_turn(sides, seconds, repeats)
-  return {
-    "model": name,
-    "sgd_ms": found["sgd"],
-    "sam_ms": found["sam"],
-    "ratio": found["sam"] / found["sgd"],
-    "limit": MAX_SAM_RATIO,
-  }
+  row = chunks.last_over_first(name, sides, seconds, repeats)
+  return {**row, "limit": MAX_SAM_RATIO}
 
 
 def convolution_over_xla(
@@ -86,14 +80,8 @@ def convolution_over_xla(
   setup = chunks.create_setup(shape, **fields)
   with mock.patch.object(convolution, "first_order", contextlib.nullcontext):
     plain = chunks.Chunks(setup, ascend=True)
-  sides = {"ours": chunks.Chunks(setup, ascend=True), "xla": plain}
-  found = chunks.in_turn(sides, seconds, repeats)
-  return {
-    "model": name,
-    "ours_ms": found["ours"],
-    "xla_ms": found["xla"],
-    "ratio": found["ours"] / found["xla"],
-  }
+  sides = {"xla": plain, "ours": chunks.Chunks(setup, ascend=True)}
+  return chunks.last_over_first(name, sides, seconds, repeats)
 
 
 def loop_over_chunks(
