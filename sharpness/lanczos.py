@@ -9,7 +9,6 @@ float64, the vectors on the device.
 
 from collections.abc import Callable
 import dataclasses
-import functools
 import itertools
 from typing import Any
 
@@ -17,14 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-MatVec = Callable[[jax.Array], jax.Array]
+from . import linalg
 
-# A remainder of fewer roundings than this, of what it remains from, is noise.
-NOISE_ROUNDINGS = 100
 # Two steps on a random vector of many dimensions can look like convergence.
 _MIN_STEPS = 10
-# Elements of a vector taken at a time.
-_BLOCK = 2**14
 
 # What is wanted most has the largest of these.
 _MERIT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -32,10 +27,6 @@ _MERIT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
   "smallest": lambda x: -x,
   "magnitude": np.abs,
 }
-
-# In float32 a GPU would otherwise round the factors to 10 bits.
-_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-_slice = jax.lax.dynamic_slice_in_dim
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,120 +91,8 @@ class Density:
   weights: np.ndarray
 
 
-def inner_products(a: jax.Array, b: jax.Array) -> jax.Array:
-  """Returns a @ b.T for rows a [m, d] and b [n, d].
-
-  A float32 sum over 1e7 elements that meets a large one first would lose the
-  small ones after it: it goes block by block, with Kahan's correction.
-  """
-  num_blocks = a.shape[1] // _BLOCK
-
-  def add(i, total_and_lost):
-    total, lost = total_and_lost
-    part = _inner(*(_slice(x, i * _BLOCK, _BLOCK, 1) for x in (a, b))) - lost
-    moved = total + part
-    return moved, (moved - total) - part
-
-  total = _inner(a[:, num_blocks * _BLOCK :], b[:, num_blocks * _BLOCK :])
-  if num_blocks:
-    start = total, jnp.zeros_like(total)
-    total, _ = jax.lax.fori_loop(0, num_blocks, add, start)
-  return total
-
-
-def _inner(a: jax.Array, b: jax.Array) -> jax.Array:
-  return _matmul(a, b.T)
-
-
-def _norm(x: jax.Array) -> jax.Array:
-  return jnp.sqrt(inner_products(x[None], x[None])[0, 0])
-
-
-@jax.jit
-def orthogonalize(
-  basis: jax.Array, vector: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Splits a vector into a combination of rows and what is orthogonal to them.
-
-  Args:
-    basis: rows that are orthonormal or zero, [m, d].
-    vector: [d].
-
-  Returns:
-    The coefficients of the rows [m], the rest [d], and the norms of the vector
-    and of the rest, [2].
-  """
-  rest = vector
-  coefficients = jnp.zeros(len(basis), vector.dtype)
-  # Once would leave rounding errors of the size of the vector, which may be
-  # much longer than the rest.
-  for _ in range(2):
-    part = inner_products(basis, rest[None])[:, 0]
-    rest = rest - _matmul(part, basis)
-    coefficients = coefficients + part
-  return coefficients, rest, jnp.stack([_norm(vector), _norm(rest)])
-
-
-@functools.partial(jax.jit, donate_argnums=(0, 1))
-def append(
-  basis: jax.Array, rest: jax.Array, row: int
-) -> tuple[jax.Array, jax.Array]:
-  """Returns the basis with rest / ||rest|| as its row, and that vector.
-
-  Both arguments are used up.
-  """
-  unit = rest / _norm(rest)
-  return basis.at[row].set(unit), unit
-
-
-@functools.partial(jax.jit, donate_argnums=0)
-def _rotate(basis: jax.Array, rotation: np.ndarray) -> jax.Array:
-  """Returns rotation @ basis in the place of the basis, [m, d]."""
-  rotate = functools.partial(_matmul, jnp.asarray(rotation, basis.dtype))
-  num_blocks = basis.shape[1] // _BLOCK
-
-  def rotate_block(i, basis):
-    start = i * _BLOCK
-    block = rotate(_slice(basis, start, _BLOCK, 1))
-    return jax.lax.dynamic_update_slice_in_dim(basis, block, start, 1)
-
-  if num_blocks:
-    basis = jax.lax.fori_loop(0, num_blocks, rotate_block, basis)
-  # After the loop: before it, the loop would work on a copy of the basis.
-  rest = rotate(basis[:, num_blocks * _BLOCK :])
-  return basis.at[:, num_blocks * _BLOCK :].set(rest)
-
-
-def read_norms(norms: jax.Array) -> tuple[float, float]:
-  """Returns the norms of a product with H and of its rest as numbers.
-
-  Raises:
-    FloatingPointError: the product is not finite.
-  """
-  before, after = np.asarray(norms, np.float64)
-  if not np.isfinite(before):
-    raise FloatingPointError("a product with the operator is not finite")
-  return float(before), float(after)
-
-
-@functools.partial(jax.jit, static_argnames=("dim", "kind", "dtype"))
-def random_vector(
-  seed: int, index: int, dim: int, dtype: Any, kind: str = "normal"
-) -> jax.Array:
-  """Returns the random vector of this index, [d].
-
-  Its elements are independent, 'normal' or 'rademacher' (-1 or 1).
-  """
-  key = jax.random.fold_in(jax.random.key(seed), index)
-  if kind == "normal":
-    return jax.random.normal(key, (dim,), dtype)
-  if kind == "rademacher":
-    return jax.random.rademacher(key, (dim,), dtype)
-  raise ValueError(f"kind={kind!r} is neither normal nor rademacher")
-
-
 def tridiagonalize(
-  matvec: MatVec, start: jax.Array, num_steps: int
+  matvec: linalg.MatVec, start: jax.Array, num_steps: int
 ) -> Tridiagonal:
   """Takes Lanczos steps from a vector.
 
@@ -233,16 +112,16 @@ def tridiagonalize(
     raise ValueError(f"num_steps={num_steps} is less than 1")
   if not float(jnp.linalg.norm(start)) > 0:
     raise ValueError("the start vector is zero or not finite")
-  noise = NOISE_ROUNDINGS * float(jnp.finfo(start.dtype).eps)
+  noise = linalg.noise(start.dtype)
   basis = jnp.zeros((num_steps, start.size), start.dtype)
   alphas: list[float] = []
   betas: list[float] = []
   rest = start + 0  # A copy, as `append` uses it up.
   largest = 0.0
   for step in range(num_steps):
-    basis, vector = append(basis, rest, step)
-    coefficients, rest, norms = orthogonalize(basis, matvec(vector))
-    length, remainder = read_norms(norms)
+    basis, vector = linalg.append(basis, rest, step)
+    coefficients, rest, norms = linalg.orthogonalize(basis, matvec(vector))
+    length, remainder = linalg.read_norms(norms)
     largest = max(largest, length)
     alphas.append(float(coefficients[step]))
     betas.append(remainder)
@@ -271,7 +150,7 @@ class _Solver:
 
   def __init__(
     self,
-    matvec: MatVec,
+    matvec: linalg.MatVec,
     basis: jax.Array,
     merit: Callable[[np.ndarray], np.ndarray],
     tolerance: float,
@@ -282,7 +161,7 @@ class _Solver:
     self._merit = merit
     self._tolerance = tolerance
     self._max_steps = max_steps
-    self._noise = NOISE_ROUNDINGS * float(jnp.finfo(basis.dtype).eps)
+    self._noise = linalg.noise(basis.dtype)
     self.found = np.zeros(0)
     self.norm = 0.0
     self.num_steps = 0
@@ -317,13 +196,13 @@ class _Solver:
       margin = self._tolerance * self.norm
       bar = self._merit(self.found)[-1] + margin
     projected = np.zeros((num_rows, num_rows))
-    _, rest, _ = orthogonalize(self.basis, start)
+    _, rest, _ = linalg.orthogonalize(self.basis, start)
     size = 0
     for step in itertools.count(1):
-      self.basis, vector = append(self.basis, rest, first + size)
+      self.basis, vector = linalg.append(self.basis, rest, first + size)
       product = self._matvec(vector)
-      coefficients, rest, norms = orthogonalize(self.basis, product)
-      length, remainder = read_norms(norms)
+      coefficients, rest, norms = linalg.orthogonalize(self.basis, product)
+      length, remainder = linalg.read_norms(norms)
       self.norm = max(self.norm, length)
       self.num_steps += 1
       size += 1
@@ -378,11 +257,11 @@ class _Solver:
       m, n = combinations.shape
       at = len(rows)
       rotation[at : at + n, at : at + m] = combinations.T
-    self.basis = _rotate(self.basis, rotation)
+    self.basis = linalg.rotate(self.basis, rotation)
 
 
 def top_eigenpairs(
-  matvec: MatVec,
+  matvec: linalg.MatVec,
   dim: int,
   k: int = 1,
   *,
@@ -435,7 +314,9 @@ def top_eigenpairs(
   basis = jnp.zeros((min(num_rows, dim), dim), dtype)
   solver = _Solver(matvec, basis, merit, tolerance, max_steps)
   del basis
-  starts = (random_vector(seed, i, dim, dtype) for i in itertools.count())
+  starts = (
+    linalg.random_vector(seed, i, dim, dtype) for i in itertools.count()
+  )
   longest = 0
   while len(solver.found) < k:
     before = solver.num_steps
@@ -470,7 +351,7 @@ def top_eigenpairs(
 
 @jax.jit
 def _projected(a: list[jax.Array], b: list[jax.Array]) -> jax.Array:
-  return inner_products(jnp.stack(a), jnp.stack(b))
+  return linalg.inner_products(jnp.stack(a), jnp.stack(b))
 
 
 @jax.jit
@@ -483,14 +364,14 @@ def _eigenvectors(
   """Returns rotation @ rows, [k, d], and their residuals, [k]."""
   dtype = rows[0].dtype
   rotation_KxK = jnp.asarray(rotation, dtype)
-  vectors = _matmul(rotation_KxK, jnp.stack(rows))
-  errors = _matmul(rotation_KxK, jnp.stack(products))
+  vectors = linalg.matmul(rotation_KxK, jnp.stack(rows))
+  errors = linalg.matmul(rotation_KxK, jnp.stack(products))
   errors = errors - jnp.asarray(values, dtype)[:, None] * vectors
-  return vectors, jnp.stack([_norm(error) for error in errors])
+  return vectors, jnp.stack([linalg.norm(error) for error in errors])
 
 
 def spectral_density(
-  matvec: MatVec,
+  matvec: linalg.MatVec,
   dim: int,
   num_probes: int = 10,
   num_steps: int = 60,
@@ -524,7 +405,7 @@ def spectral_density(
   nodes = np.zeros((num_probes, num_steps))
   weights = np.zeros((num_probes, num_steps))
   for i in range(num_probes):
-    probe = random_vector(seed, i, dim, dtype)
+    probe = linalg.random_vector(seed, i, dim, dtype)
     ritz, vectors = np.linalg.eigh(
       tridiagonalize(matvec, probe, num_steps).matrix
     )

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import lanczos
+from . import linalg
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +37,11 @@ def _mean(samples: np.ndarray) -> Estimate:
 
 @jax.jit
 def _dots(v: jax.Array, product: jax.Array) -> jax.Array:
-  return lanczos.inner_products(jnp.stack([v, product]), product[None])[:, 0]
+  return linalg.inner_products(jnp.stack([v, product]), product[None])[:, 0]
 
 
 def hutchinson(
-  matvec: lanczos.MatVec,
+  matvec: linalg.MatVec,
   dim: int,
   num_probes: int = 32,
   seed: int = 0,
@@ -69,7 +69,7 @@ def hutchinson(
     raise ValueError(f"num_probes={num_probes} is less than 2")
   samples = np.zeros((num_probes, 2))
   for i in range(num_probes):
-    v = lanczos.random_vector(seed, i, dim, dtype, probe)
+    v = linalg.random_vector(seed, i, dim, dtype, probe)
     samples[i] = _dots(v, matvec(v))
   return _mean(samples[:, 0]), _mean(samples[:, 1])
 
@@ -85,7 +85,7 @@ def frobenius_norm(squared: Estimate) -> Estimate:
 
 
 def xtrace(
-  matvec: lanczos.MatVec,
+  matvec: linalg.MatVec,
   dim: int,
   num_probes: int = 32,
   seed: int = 0,
@@ -125,7 +125,7 @@ def xtrace(
   n = num_probes // 2
   if n < 3:
     raise ValueError(f"num_probes={num_probes} is less than 6")
-  noise = lanczos.NOISE_ROUNDINGS * float(jnp.finfo(dtype).eps)
+  noise = linalg.noise(dtype)
 
   # H omega_i = Q r_i: a QR factorization by Gram-Schmidt, in which a product
   # that depends on those before it adds no row to the basis Q^T.
@@ -133,23 +133,23 @@ def xtrace(
   r = np.zeros((n, n))
   rank = 0
   for i in range(n):
-    product = matvec(lanczos.random_vector(seed, i, dim, dtype))
-    r[:, i], rest, norms = lanczos.orthogonalize(basis, product)
-    length, remainder = lanczos.read_norms(norms)
+    product = matvec(linalg.random_vector(seed, i, dim, dtype))
+    r[:, i], rest, norms = linalg.orthogonalize(basis, product)
+    length, remainder = linalg.read_norms(norms)
     if rank < dim and remainder > noise * length:
-      basis, _ = lanczos.append(basis, rest, rank)
+      basis, _ = linalg.append(basis, rest, rank)
       r[rank, i] = remainder
       rank += 1
 
   h = np.zeros((n, n))  # Q^T H Q.
   for i in range(rank):
-    h[:, i] = lanczos.orthogonalize(basis, matvec(basis[i]))[0]
+    h[:, i] = linalg.orthogonalize(basis, matvec(basis[i]))[0]
   h = (h + h.T) / 2
   w = np.zeros((n, n))  # Q^T omega.
   outside = np.zeros(n)  # ||omega - Q w||^2.
   for i in range(n):
-    probe = lanczos.random_vector(seed, i, dim, dtype)
-    w[:, i], _, norms = lanczos.orthogonalize(basis, probe)
+    probe = linalg.random_vector(seed, i, dim, dtype)
+    w[:, i], _, norms = linalg.orthogonalize(basis, probe)
     outside[i] = float(norms[1]) ** 2
 
   r, h, w = r[:rank], h[:rank, :rank], w[:rank]

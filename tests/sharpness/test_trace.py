@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sharpness import lanczos
+from sharpness import linalg
 from sharpness import objective
 from sharpness import trace
 
@@ -154,7 +154,7 @@ def test_xtrace_errors_are_as_stated(name):
 @pytest.mark.parametrize("name", ["indefinite", "decaying"])
 def test_xtrace_is_what_its_definition_says(name):
   dense, n = matrices()[name], 6
-  probes = [lanczos.random_vector(3, i, DIM, jnp.float64) for i in range(n)]
+  probes = [linalg.random_vector(3, i, DIM, jnp.float64) for i in range(n)]
   omega = np.array(probes).T
 
   def mean(used: list[int]) -> float:
