@@ -14,7 +14,7 @@ if __name__ == "__main__":
   signals.STOP.arm()  # Before imports that take seconds.
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 import json
 import pathlib
 import re
@@ -23,10 +23,11 @@ from typing import Any
 
 from analysis import table as table_lib
 from analysis import verdicts
+from scripts import pages
 
-ROOT = pathlib.Path(__file__).parents[1]
-RESULTS = ROOT / "studies" / "results"
-PAGE = ROOT / "docs" / "claims.md"
+RESULTS = pathlib.Path(__file__).parents[1] / "studies" / "results"
+PAGE = pages.DOCS / "claims.md"
+LAPTOP = "laptop"
 HEADER = (
   "study",
   "claim",
@@ -53,7 +54,7 @@ def keep(folder: pathlib.Path) -> None:
   """Copies the claims and the table of a study folder to `RESULTS`."""
   RESULTS.mkdir(exist_ok=True)
   shutil.copy(folder / "claim.json", RESULTS / f"{folder.name}.json")
-  if "-laptop" in folder.name:
+  if folder.name.split("-")[1] == LAPTOP:
     return
   runs = table_lib.read_csv(folder / "results.csv")
   varying = [name for name in runs if runs[name].nunique(dropna=False) > 1]
@@ -98,19 +99,26 @@ def row(claim: dict[str, Any]) -> list[str]:
   ]
 
 
-def rows() -> Iterator[list[str]]:
+def rows(presets: Collection[str]) -> Iterator[list[str]]:
   """Yields the rows of the table; a study's name stands in its first one."""
-  for path in sorted(RESULTS.glob("*-laptop*.json")):
-    study, _, workloads = path.stem.partition("-laptop")
-    name = f"`{study}`" + (f" {workloads.strip('-')}" if workloads else "")
+  for path in sorted(RESULTS.glob("*.json")):
+    study, preset, *workloads = path.stem.split("-")
+    if preset not in presets:
+      continue
+    names = [f"`{study}`", preset, *workloads]
+    name = " ".join(each for each in names if each != LAPTOP)
     for claim in json.loads(path.read_text())["found"]:
       yield [name, *(cell.replace("|", "\\|") for cell in row(claim))]
       name = ""
 
 
-def table() -> str:
-  """Returns counts of the verdicts, and the table, in Markdown."""
-  claims = list(rows())
+def table(*presets: str) -> str:
+  """Returns counts of the verdicts, and the table, in Markdown.
+
+  Args:
+    presets: of the results that it has.
+  """
+  claims = list(rows(presets))
   # Why something was not tested follows a colon.
   found = [cells[-1].removesuffix("\\*").split(":")[0] for cells in claims]
   counts = [
@@ -123,20 +131,10 @@ def table() -> str:
     )
   ]
   stars = sum(cells[-1].endswith("*") for cells in claims)
-  lines = [list(HEADER), ["---"] * len(HEADER), *claims]
-  text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
   return (
     f"Of {len(claims)} claims {', '.join(counts)}; {stars} of these verdicts"
-    f" stay with Holm's correction.\n\n{text}"
+    f" stay with Holm's correction.\n\n{pages.table(HEADER, claims)}"
   )
-
-
-def write(page: pathlib.Path, text: str) -> None:
-  """Replaces what stands between the two marks of a page."""
-  mark = "<!-- table -->\n"
-  before = page.read_text()
-  begin, end = (m.start() for m in re.finditer(mark, before))
-  page.write_text(f"{before[:begin]}{mark}\n{text}\n\n{before[end:]}")
 
 
 def main() -> None:
@@ -146,7 +144,7 @@ def main() -> None:
   parser.add_argument("--keep", type=pathlib.Path, nargs="+", default=[])
   for folder in parser.parse_args().keep:
     keep(folder)
-  write(PAGE, table())
+  pages.write(PAGE, table(LAPTOP))
 
 
 if __name__ == "__main__":

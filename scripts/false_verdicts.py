@@ -30,6 +30,7 @@ import pandas as pd
 from analysis import selection
 from analysis import statistics
 from analysis import verdicts
+from scripts import pages
 
 SEEDS = (3, 5, 10)
 RHOS = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -140,17 +141,16 @@ def coverage_row(name: str, num_seeds: int, num: int) -> dict[str, object]:
 
 def markdown(rows: Sequence[dict[str, object]]) -> str:
   """Returns a table of Markdown; numbers have one digit, biases two."""
-  lines = [list(rows[0]), ["---"] * len(rows[0])]
-  for row in rows:
-    lines.append(
-      [
-        f"{value:.{2 if 'bias' in key else 1}f}"
-        if isinstance(value, float)
-        else str(value)
-        for key, value in row.items()
-      ]
-    )
-  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+  lines = [
+    [
+      f"{value:.{2 if 'bias' in key else 1}f}"
+      if isinstance(value, float)
+      else str(value)
+      for key, value in row.items()
+    ]
+    for row in rows
+  ]
+  return pages.table(list(rows[0]), lines)
 
 
 def main() -> None:

@@ -24,9 +24,10 @@ import pandas as pd
 from analysis import selection
 from analysis import table as table_lib
 from scripts import claims
+from scripts import pages
 from studies.kit import reference
 
-PAGE = claims.ROOT / "docs" / "reproduction.md"
+PAGE = pages.DOCS / "reproduction.md"
 AGREE = 2.0  # Standard errors.
 SIZE = "num_parameters"
 _BEST = {
@@ -272,11 +273,6 @@ def _line(row: pd.Series, found: Value) -> list[str]:
   ]
 
 
-def _table(head: list[str], lines: list[list[str]]) -> str:
-  rows = [head, ["---"] * len(head), *lines]
-  return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
-
-
 def page() -> str:
   """Returns what stands between the marks of the page."""
   compared: dict[Source, list[list[str]]] = {}
@@ -306,16 +302,17 @@ def page() -> str:
     changed = f" Changed: {source.changed}." if source.changed else ""
     parts.append(
       f"### Figure {source.figure}, `{source.workload}`\n\n"
-      f"`python {source.command}`.{changed}\n\n{_table(head, lines)}"
+      f"`python {source.command}`.{changed}\n\n{pages.table(head, lines)}"
     )
+  parts.append("## Claims\n\n" + claims.table("paper", "desktop"))
   lines = [
     [figure, f"`{workload}`", str(count), NEEDS.get(workload, "time")]
     for (figure, workload), count in missing.items()
   ]
   head = ["figure", "workload", "values", "needs"]
-  parts.append("## Not run\n\n" + _table(head, lines))
+  parts.append("## Not run\n\n" + pages.table(head, lines))
   return "\n\n".join(parts)
 
 
 if __name__ == "__main__":
-  claims.write(PAGE, page())
+  pages.write(PAGE, page())

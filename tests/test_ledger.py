@@ -1,6 +1,7 @@
 """The ledger: our values beside those of the paper, worked out by hand."""
 
 import dataclasses
+import json
 import math
 
 import pandas as pd
@@ -108,3 +109,22 @@ def test_a_part_of_a_study_is_kept_with_its_conditions(
   kept = pd.read_csv(tmp_path / "kept" / f"{SOURCE.results}.csv")
   assert set(kept) == set(runs)
   assert ledger.ours(row(), kept, SOURCE).mean == pytest.approx(98.5)
+
+
+def test_verdicts_are_told_apart_by_preset(tmp_path, monkeypatch):
+  monkeypatch.setattr(claims, "RESULTS", tmp_path)
+  claim = {"claim": "it grows", "metric": "loss", "paper": "", "n": 3}
+  claim |= {"statistic": "slope", "value": 2.0, "low": 1.0, "high": 3.0}
+  claim |= dict.fromkeys(("robust_low", "naive", "p", "p_holm"))
+  for name, verdict in (
+    ("width-laptop-mlp_digits", "does not hold"),
+    ("width-paper-mlp_mnist", "holds"),
+    ("depth-desktop", "undecided"),
+  ):
+    found = {"found": [claim | {"verdict": verdict}]}
+    (tmp_path / f"{name}.json").write_text(json.dumps(found))
+  text = claims.table("paper", "desktop")
+  assert "Of 2 claims 1 hold, 1 are undecided, 0 do not hold" in text
+  assert "| `width` paper mlp_mnist | it grows |" in text
+  assert "| `depth` desktop | it grows |" in text
+  assert "| `width` mlp_digits | it grows |" in claims.table("laptop")
