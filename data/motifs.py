@@ -27,26 +27,27 @@ MISSING = 0.2  # Fraction of the labels.
 _NAMES = list(ATOMS)
 
 
-def count(motif: str, atoms: np.ndarray, edges: np.ndarray) -> int:
-  """Returns how often a path of two or three atoms occurs in a molecule.
+def count_neighbours(atoms: np.ndarray, edges: np.ndarray) -> np.ndarray:
+  """Returns how many neighbours of each kind each atom has, [n, kinds].
 
   Args:
-    motif: the symbols of the atoms, in either direction.
     atoms: indices into ATOMS, [n].
     edges: the bonds, [e, 2].
   """
-  return _count(motif, atoms, _neighbours(atoms, edges))
-
-
-def _neighbours(atoms: np.ndarray, edges: np.ndarray) -> np.ndarray:
-  """Returns how many neighbours of each kind each atom has, [n, kinds]."""
   counts = np.zeros((len(atoms), len(ATOMS)), int)
   for a, b in (edges.T, edges.T[::-1]):
     np.add.at(counts, (a, atoms[b]), 1)
   return counts
 
 
-def _count(motif: str, atoms: np.ndarray, neighbours: np.ndarray) -> int:
+def count(motif: str, atoms: np.ndarray, neighbours: np.ndarray) -> int:
+  """Returns how often a path of two or three atoms occurs in a molecule.
+
+  Args:
+    motif: the symbols of the atoms, in either direction.
+    atoms: indices into ATOMS, [n].
+    neighbours: of `count_neighbours`, [n, kinds].
+  """
   kinds = [_NAMES.index(name) for name in motif]
   if len(kinds) == 2:
     first, second = kinds
@@ -109,5 +110,5 @@ def load(config: ml_collections.ConfigDict) -> dataset.Dataset:
 
 
 def _labels(atoms: np.ndarray, edges: np.ndarray) -> list[int]:
-  neighbours = _neighbours(atoms, edges)
-  return [int(_count(motif, atoms, neighbours) > 0) for motif in MOTIFS]
+  neighbours = count_neighbours(atoms, edges)
+  return [int(count(motif, atoms, neighbours) > 0) for motif in MOTIFS]

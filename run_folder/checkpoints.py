@@ -130,7 +130,7 @@ class Checkpoints:
         f"{self._directory}: no checkpoint can be resumed ({misfit}); give back"
         " what is missing, or another --workdir"
       )
-    for other, misfit in misfits.items():
+    for other, misfit in sorted(misfits.items()):  # The newest one stays.
       _set_aside(self._directory / str(other), misfit)
     self._manager.reload()
     try:

@@ -158,6 +158,7 @@ NEEDS = {
   "gcn_molpcba": "ogbg-molpcba, and GPUs",
   "ppo_breakout": "10 million actions a run",
   "mlp_mnist": "more hours of this CPU",
+  "two_layer_trigonometric": "more hours of this CPU",
 }
 
 
@@ -269,7 +270,7 @@ def _line(row: pd.Series, found: Value) -> list[str]:
     f"{row['optimizer']}, {row['metric']}".replace("_", " "),
     f"{row['value']:.4g}{error}",
     f"{found.mean:.4g}{own} ({found.n})",
-    "" if math.isnan(apart) else f"{apart:+.1f}",
+    "" if math.isnan(apart) else f"{apart:+.2f}",
   ]
 
 
@@ -306,7 +307,7 @@ def page() -> str:
     )
   parts.append("## Claims\n\n" + claims.table("paper", "desktop"))
   lines = [
-    [figure, f"`{workload}`", str(count), NEEDS.get(workload, "time")]
+    [figure, f"`{workload}`", str(count), NEEDS[workload]]
     for (figure, workload), count in missing.items()
   ]
   head = ["figure", "workload", "values", "needs"]

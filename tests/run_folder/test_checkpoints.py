@@ -238,6 +238,17 @@ def test_a_renamed_checkpoint_is_not_that_of_its_name(tmp_path, capfd):
   assert {p.name for p in folder.iterdir()} == {"1", "7.damaged"}
 
 
+def test_of_misfits_the_newest_stays(tmp_path):
+  _save(tmp_path, [1.0, 2.0, 3.0])
+  folder = tmp_path / "checkpoints"
+  steps = sorted(int(p.name) for p in folder.iterdir())
+  for step in steps[1:]:
+    (folder / str(step)).rename(folder / str(step + 5))
+  assert _restore(tmp_path)[0] == steps[0]
+  left = {p.name for p in folder.iterdir()}
+  assert left == {str(steps[0]), f"{steps[-1] + 5}.damaged"}
+
+
 @pytest.mark.parametrize("name", ["02", "٢", "2.damaged", "-2", "x", "²"])
 def test_other_names_are_no_checkpoints(tmp_path, name):
   """Folders and files of such names are in nobody's way."""
