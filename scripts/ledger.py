@@ -78,7 +78,7 @@ _HELD_OUT = "5,000 of 60,000 images are held out"
 _LOSS = {"test_loss": "best_test_loss"}
 SOURCES = [
   Source("7", "mlp_mnist", "width-desktop-mlp_mnist", _HELD_OUT),
-  Source("8", "mlp_mnist", "width-desktop-mlp_mnist", _HELD_OUT),
+  Source("8", "mlp_mnist", "optimal_rho-desktop", _HELD_OUT),
   Source("14a", "mlp_mnist", "sparsity-desktop", _HELD_OUT),
   Source("14b", "mlp_mnist", "sparsity-desktop", _HELD_OUT),
   Source("17", "mlp_mnist", "depth-desktop", f"{_HELD_OUT}; 50 epochs"),
