@@ -4,8 +4,8 @@
 
 Of each study folder that is given, named as study.py names it, claim.json goes
 to studies/results/NAME.json and, but of laptop presets, results.csv, shortened,
-to NAME.csv: the ledger needs it. Then the table of docs/claims.md is written
-anew from the claims of the laptop presets.
+to NAME.csv, and figure.png to docs/NAME.png, for the ledger. Then the table of
+docs/claims.md is written anew from the claims of the laptop presets.
 """
 
 from program import signals
@@ -51,7 +51,7 @@ _LEFT_OUT = re.compile(
 
 
 def keep(folder: pathlib.Path) -> None:
-  """Copies the claims and the table of a study folder to `RESULTS`."""
+  """Copies the claims, table and figure of a study folder for the pages."""
   RESULTS.mkdir(exist_ok=True)
   shutil.copy(folder / "claim.json", RESULTS / f"{folder.name}.json")
   if folder.name.split("-")[1] == LAPTOP:
@@ -63,6 +63,7 @@ def keep(folder: pathlib.Path) -> None:
   runs[columns].to_csv(
     RESULTS / f"{folder.name}.csv", index=False, float_format="%.6g"
   )
+  shutil.copy(folder / "figure.png", pages.DOCS / f"{folder.name}.png")
 
 
 def number(value: float | None) -> str:

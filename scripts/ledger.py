@@ -299,12 +299,17 @@ def page() -> str:
     f"- **{sum(missing.values())}** are still to be run."
   ]
   head = ["size", "what", "paper", "ours (seeds)", "difference"]
+  shown = set()
   for source, lines in compared.items():
     changed = f" Changed: {source.changed}." if source.changed else ""
-    parts.append(
-      f"### Figure {source.figure}, `{source.workload}`\n\n"
-      f"`python {source.command}`.{changed}\n\n{pages.table(head, lines)}"
-    )
+    parts += [
+      f"### Figure {source.figure}, `{source.workload}`",
+      f"`python {source.command}`.{changed}",
+      pages.table(head, lines),
+    ]
+    if source.results not in shown:
+      parts.append(f"![]({source.results}.png)")
+      shown.add(source.results)
   parts.append("## Claims\n\n" + claims.table("paper", "desktop"))
   lines = [
     [figure, f"`{workload}`", str(count), NEEDS[workload]]

@@ -9,6 +9,7 @@ import pytest
 
 from scripts import claims
 from scripts import ledger
+from scripts import pages
 from studies.kit import reference
 
 SOURCE = ledger.Source("7", "mlp_mnist", "width-desktop-mlp_mnist")
@@ -100,12 +101,15 @@ def test_a_part_of_a_study_is_kept_with_its_conditions(
 ):
   """All of one size have one number of parameters."""
   monkeypatch.setattr(claims, "RESULTS", tmp_path / "kept")
+  monkeypatch.setattr(pages, "DOCS", tmp_path)
   folder = tmp_path / SOURCE.results
   folder.mkdir()
   (folder / "claim.json").write_text("{}")
+  (folder / "figure.png").write_text("a picture")
   small = runs[runs["num_parameters"] == 61_035]
   small.assign(host="one").to_csv(folder / "results.csv", index=False)
   claims.keep(folder)
+  assert (tmp_path / f"{SOURCE.results}.png").read_text() == "a picture"
   kept = pd.read_csv(tmp_path / "kept" / f"{SOURCE.results}.csv")
   assert set(kept) == set(runs)
   assert ledger.ours(row(), kept, SOURCE).mean == pytest.approx(98.5)
