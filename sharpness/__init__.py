@@ -3,9 +3,10 @@
 An `Objective` is a mean loss over a data set, a function of flat weights, with
 its gradient and products with its Hessian. `measures` has numbers by name, of a
 `Point`. What they rest on takes an objective and weights, or any symmetric
-operator (`lanczos` and `trace`):
+operator (the first three):
 
-  lanczos       eigenvalues with residuals, the density of the spectrum
+  lanczos       eigenvalues with residuals
+  quadrature    the density of the eigenvalues
   trace         trace and Frobenius norm with standard errors
   neighborhood  how far the loss rises nearby: average, worst case, m-sharpness
   moments       non-uniformity of the Hessians of examples, linear stability
@@ -20,6 +21,7 @@ from . import linearized as linearized
 from . import measures as measures
 from . import moments as moments
 from . import neighborhood as neighborhood
+from . import quadrature as quadrature
 from . import smoothness as smoothness
 from . import trace as trace
 from .measures import Point as Point

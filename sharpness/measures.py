@@ -17,6 +17,7 @@ from . import lanczos
 from . import landscape
 from . import moments
 from . import neighborhood
+from . import quadrature
 from . import smoothness
 from . import trace
 from .objective import Objective
@@ -102,13 +103,13 @@ def trace_of_h(point: Point) -> Numbers:
 
 def spectrum(point: Point) -> Numbers:
   """The density of the eigenvalues of H, smoothed."""
-  density = lanczos.spectral_density(
+  density = quadrature.spectral_density(
     point.hvp, point.objective.dim, dtype=point.w.dtype
   )
   low, high = float(density.nodes.min()), float(density.nodes.max())
   width = max(high - low, 1e-12) / 100
   grid = np.linspace(low - 5 * width, high + 5 * width, 400)
-  mean, stderr = lanczos.evaluate(density, grid, width)
+  mean, stderr = quadrature.smooth(density, grid, width)
   return {
     "spectrum_eigenvalue": grid.tolist(),
     "spectrum_density": mean.tolist(),

@@ -9,16 +9,7 @@ import pytest
 
 from sharpness import lanczos
 from sharpness import objective
-
-DIM = 40
-SPECTRA = {
-  "indefinite": np.concatenate([np.linspace(-3, -0.1, 20), np.arange(20) / 8]),
-  "rank 3": np.array([4.0, 1.0, -2.0] + [0.0] * (DIM - 3)),
-  "triple": np.array([5.0, 5.0, 5.0, 2.0, 2.0, -5.0] + [1.0] * (DIM - 6)),
-  "zero": np.zeros(DIM),
-  "identity": np.ones(DIM),
-  "minus identity": -np.ones(DIM),
-}
+from tests import operators
 
 
 @pytest.fixture(autouse=True)
@@ -27,29 +18,14 @@ def float64():
     yield
 
 
-def matrix(eigenvalues: np.ndarray) -> np.ndarray:
-  """Returns a matrix with these eigenvalues and random eigenvectors."""
-  rng = np.random.default_rng(0)
-  dim = len(eigenvalues)
-  q = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
-  return (q * eigenvalues) @ q.T
-
-
-class Operator:
-  """A product with a matrix that remembers what it was applied to."""
-
-  def __init__(self, dense: np.ndarray):
-    self.dense = dense
-    self.inputs: list[np.ndarray] = []
-
-  def __call__(self, v: jax.Array) -> jax.Array:
-    self.inputs.append(np.asarray(v))
-    return jax.device_put(self.dense @ self.inputs[-1])
-
-
 def top(dense, k, which="largest", **kwargs):
   found = lanczos.top_eigenpairs(
-    Operator(dense), len(dense), k, which=which, dtype=jnp.float64, **kwargs
+    operators.Operator(dense),
+    len(dense),
+    k,
+    which=which,
+    dtype=jnp.float64,
+    **kwargs,
   )
   vectors = np.asarray(found.vectors)
   np.testing.assert_allclose(vectors @ vectors.T, np.eye(k), atol=1e-10)
@@ -67,9 +43,9 @@ def wanted(eigenvalues, k, which):
 
 
 @pytest.mark.parametrize("which", ["largest", "smallest", "magnitude"])
-@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("name", operators.SPECTRA)
 def test_top_eigenpairs_have_sign_order_and_multiplicity(name, which):
-  dense = matrix(SPECTRA[name])
+  dense = operators.matrix(operators.SPECTRA[name])
   for k in (1, 5):
     found = top(dense, k, which, tolerance=1e-9)
     want = wanted(np.linalg.eigvalsh(dense), k, which)
@@ -82,7 +58,7 @@ def test_top_eigenpairs_have_sign_order_and_multiplicity(name, which):
 
 def test_all_eigenvalues_and_one_dimension():
   eigenvalues = np.array([3.0, 3.0, 0.0, 0.0, -1.0, 2.0])
-  found = top(matrix(eigenvalues), 6)
+  found = top(operators.matrix(eigenvalues), 6)
   np.testing.assert_allclose(found.values, [3, 3, 2, 0, 0, -1], atol=1e-10)
   for value in (-2.5, 0.0):
     found = top(np.array([[value]]), 1, "magnitude")
@@ -95,7 +71,7 @@ def test_all_eigenvalues_and_one_dimension():
 def test_restarts_in_a_small_basis():
   # Equal values outlast the first search, though no space is invariant.
   eigenvalues = np.concatenate([np.linspace(-1, 1, 296), [3, 3, 1.5, -4]])
-  dense = matrix(eigenvalues)
+  dense = operators.matrix(eigenvalues)
   want = np.array([3, 3, 1.5])
   found = top(dense, 3, basis_size=10, tolerance=1e-6)
   np.testing.assert_allclose(found.values, want, atol=4e-6)
@@ -129,100 +105,28 @@ def test_long_float32_vectors():
 
 
 def test_convergence_is_claimed_only_where_the_residual_is_small():
-  dense = matrix(np.linspace(-1, 1, 300))
+  dense = operators.matrix(np.linspace(-1, 1, 300))
   found = top(dense, 3, max_steps=8, basis_size=10)
   assert found.num_matvecs == 11
   assert not found.converged.any()
   assert (found.residuals > 1e-4 * found.norm).all()
 
   # Symmetric as far as the search can see, another operator at the end.
-  operator = Operator(matrix(SPECTRA["rank 3"]))
+  operator = operators.Operator(operators.matrix(operators.SPECTRA["rank 3"]))
 
   def turning(v):
     if len(operator.inputs) == 4:
-      operator.dense = operator.dense + np.diag(np.arange(DIM) / DIM)
+      operator.dense = operator.dense + np.diag(
+        np.arange(operators.DIM) / operators.DIM
+      )
     return operator(v)
 
-  found = lanczos.top_eigenpairs(turning, DIM, dtype=jnp.float64)
+  found = lanczos.top_eigenpairs(turning, operators.DIM, dtype=jnp.float64)
   assert len(operator.inputs) == found.num_matvecs == 5
   assert not found.converged[0]
 
   with pytest.raises(FloatingPointError, match="not finite"):
-    top(np.full((DIM, DIM), np.nan), 1)
-
-
-@pytest.mark.parametrize(
-  ("name", "num_steps", "want_steps"),
-  [
-    ("indefinite", 12, 12),
-    ("indefinite", 99, DIM),
-    ("rank 3", 99, 4),
-    ("zero", 99, 1),
-    ("identity", 99, 1),
-  ],
-)
-def test_tridiagonalize(name, num_steps, want_steps):
-  dense = matrix(SPECTRA[name])
-  start = jnp.asarray(np.random.default_rng(1).normal(size=DIM))
-  result = lanczos.tridiagonalize(Operator(dense), start, num_steps)
-  basis = np.asarray(result.basis)
-  assert basis.shape == (want_steps, DIM)
-  assert result.breakdown == (num_steps == 99)
-  np.testing.assert_allclose(basis[0], start / np.linalg.norm(start))
-  np.testing.assert_allclose(basis @ basis.T, np.eye(want_steps), atol=1e-12)
-  np.testing.assert_allclose(basis @ dense @ basis.T, result.matrix, atol=1e-12)
-  rest = dense @ basis.T - basis.T @ result.matrix
-  assert np.linalg.norm(rest) == pytest.approx(result.remainder, abs=1e-11)
-
-
-def test_quadrature_of_one_probe():
-  dense = matrix(SPECTRA["indefinite"])
-  operator = Operator(dense)
-  density = lanczos.spectral_density(operator, DIM, 3, 6, dtype=jnp.float64)
-  probes = operator.inputs[::6]
-  for v, nodes, weights in zip(
-    probes, density.nodes, density.weights, strict=True
-  ):
-    for power in range(12):  # Gauss: exact for degrees below 2 x 6.
-      moment = v @ np.linalg.matrix_power(dense, power) @ v
-      assert weights @ nodes**power == pytest.approx(
-        moment, abs=1e-9 * 3**power
-      )
-
-
-def test_density_moments_over_probes():
-  eigenvalues = SPECTRA["triple"]
-  density = lanczos.spectral_density(
-    Operator(matrix(eigenvalues)), DIM, 50, 8, dtype=jnp.float64
-  )
-  # Four different eigenvalues: exact after as many steps.
-  assert np.count_nonzero(density.weights > 1e-12) == 50 * 4
-  for power in (1, 2):
-    moments = np.sum(density.weights * density.nodes**power, 1)
-    error = np.mean(moments) - np.mean(eigenvalues**power)
-    assert abs(error) < 2.5 * np.std(moments, ddof=1) / np.sqrt(50)
-
-  grid = np.linspace(-8, 8, 4001)
-  mean, stderr = lanczos.evaluate(density, grid, width=0.1)
-  step = grid[1] - grid[0]
-  assert np.sum(mean) * step == pytest.approx(1, abs=1e-9)
-  assert np.sum(mean[grid < 0]) * step == pytest.approx(1 / DIM, rel=0.5)
-  assert np.sum(mean * grid**2) * step == pytest.approx(
-    np.mean(moments) + 0.1**2, rel=1e-9
-  )
-  # Twice as many probes of the same kind: half the variance.
-  half = lanczos.Density(density.nodes[:25], density.weights[:25])
-  ratio = lanczos.evaluate(half, grid, 0.1)[1].max() / stderr.max()
-  assert 1.1 < ratio < 1.8
-
-
-@pytest.mark.parametrize("name", ["zero", "identity", "minus identity"])
-def test_density_of_multiples_of_the_identity(name):
-  density = lanczos.spectral_density(
-    Operator(matrix(SPECTRA[name])), DIM, 2, 5, dtype=jnp.float64
-  )
-  np.testing.assert_allclose(density.weights.sum(1), 1)
-  np.testing.assert_allclose(density.nodes, SPECTRA[name][0], atol=1e-12)
+    top(np.full((operators.DIM, operators.DIM), np.nan), 1)
 
 
 def predict(params, model_state, batch):
