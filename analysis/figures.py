@@ -147,12 +147,14 @@ def _fill(
 
 def x_axis(ax: Axes, column: str, values: Sequence[float]) -> None:
   """Names the axis and labels the values; counts get a log scale."""
+  ax.set_xlabel(captions.words(column))
   ticks = np.unique(np.asarray(values, float))
+  if not len(ticks):  # Every run diverged.
+    return
   is_count = column.startswith("num_")
   log = ticks[0] > 0 and (is_count or ticks[-1] > 5 * ticks[0])
   ax.set_xscale("log" if log else "linear")
   label_ticks(ax, ticks, [captions.number(value) for value in ticks])
-  ax.set_xlabel(captions.words(column))
 
 
 def log_y_axis(ax: Axes, ticks: Sequence[float]) -> None:
@@ -193,6 +195,8 @@ def legend(ax: Axes, title: str = "") -> None:
   figure = ax.figure
   assert isinstance(figure, mpl_figure.Figure)
   _, texts = ax.get_legend_handles_labels()
+  if not texts:
+    return
   entry = 0.5 + 0.07 * max(map(len, texts))  # Inches, with its line.
   room = _PANEL[0] * (1.5 if len(figure.axes) == 1 else 1)
   columns = max(1, min(len(texts), int(room / entry)))

@@ -108,6 +108,9 @@ def summary(gains: pd.DataFrame, group: Sequence[str]) -> pd.DataFrame:
   sam_stderr. With one seed there are no errors: they are NaN.
   """
   step = _step(gains, "gain")
+  names = [*group, "rho", "n", "mean", "stderr", "low", "high"]
+  names += ["robust_low", "robust_high", "naive"]
+  names += ["base", "base_stderr", "sam", "sam_stderr"]
   rows = []
   for key, part in gains.groupby(list(group)):
     gain = part["gain"]
@@ -121,7 +124,7 @@ def summary(gains: pd.DataFrame, group: Sequence[str]) -> pd.DataFrame:
     for name in ("base", "sam"):
       row |= {name: part[name].mean(), f"{name}_stderr": part[name].sem()}
     rows.append(row)
-  return pd.DataFrame(rows)
+  return pd.DataFrame(rows, columns=names, dtype=None if rows else float)
 
 
 def _step(table: pd.DataFrame, y: str) -> float:
@@ -249,9 +252,9 @@ def slope(
   """
   text = statistic or f"slope of {_words(y)} for each doubling of {x}"
   log = np.log2(np.unique(gains[x]).astype(float))
-  log -= log.mean()
   if len(log) < 2:
-    return _nothing(f"{text} (one value of {x}, two are needed)")
+    return _nothing(f"{text} (fewer than two values of {x})")
+  log -= log.mean()
 
   def per_seed(name: str) -> pd.Series:
     table = gains.pivot(index="seed", columns=x, values=name).dropna()

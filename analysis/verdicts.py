@@ -64,9 +64,12 @@ def p_value(
   """Returns the two-sided p-value of the claim above < statistic <= at_most.
 
   It is at most 0.05 just where Student's interval lies inside of the range, or
-  outside on one side. NaN where there is no such interval.
+  outside on one side. NaN where there is no such interval, and with too few
+  seeds for a verdict.
   """
-  if estimate.n < MIN_SEEDS or not estimate.high > estimate.low:
+  if estimate.n < MIN_SEEDS:
+    return math.nan
+  if not estimate.high > estimate.low:
     return estimate.p
   if not math.isnan(estimate.p):
     return estimate.p

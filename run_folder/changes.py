@@ -42,8 +42,9 @@ def grown(theirs: Identity, mine: Identity) -> str:
 def depends_on_length(identity: Identity) -> str:
   """Returns a field by which a step depends on how many there are, or ''."""
   for name, is_endless in (
-    ("lr_scheduler", identity["lr_scheduler"] in _ENDLESS),
-    ("stage_starts", not identity["stage_starts"]),
+    # A study that computes has settings without a schedule.
+    ("lr_scheduler", identity.get("lr_scheduler", _ENDLESS[0]) in _ENDLESS),
+    ("stage_starts", not identity.get("stage_starts")),
     ("sam_begin", identity.get("sam_begin", 0) == 0),
     ("sam_end", identity.get("sam_end", 1) == 1),
   ):

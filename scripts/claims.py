@@ -41,7 +41,7 @@ HEADER = (
 # Kept even if all runs have the same, as in a part of a study.
 _KEPT = {
   *("workload", "metric", "rho", "seed", "num_parameters", "label_noise"),
-  *("sparsity", "pruner", "weight_decay", "lazy_alpha"),
+  *("sparsity", "pruner", "weight_decay", "lazy_alpha", "status"),
 }
 # What neither tells runs apart nor stands in a figure of the paper.
 _LEFT_OUT = re.compile(

@@ -328,15 +328,18 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
 
 
 def _draw_factorization(ax: Axes, results: pd.DataFrame) -> None:
-  four, ten = (_rank(results, rank, RHO) for rank in (4, 10))
-  bounds = {"rank 10": _mean(ten["bounds"])[0]}
-  means = {
-    f"rank {k}": _mean(x["train_losses"]) for k, x in ((4, four), (10, ten))
-  }
-  curves.losses(ax, ten["epochs"].iloc[0], means, bounds=bounds)
-  floor = float(_mean(four["loss_floor"])[0])
-  ax.axhline(floor, color="0.5", linewidth=1.0, label="floor of rank 4")
-  _draw_paper(ax, ten)
+  runs = results[results["workload"] == FACTORIZATION]
+  of_rank = {rank: _rank(results, rank, RHO) for rank in (4, 10)}
+  of_rank = {rank: found for rank, found in of_rank.items() if len(found)}
+  means = {f"rank {k}": _mean(x["train_losses"]) for k, x in of_rank.items()}
+  bounds = {}
+  if 10 in of_rank:
+    bounds["rank 10"] = _mean(of_rank[10]["bounds"])[0]
+  curves.losses(ax, runs["epochs"].iloc[0], means, bounds=bounds)
+  if 4 in of_rank:
+    floor = float(_mean(of_rank[4]["loss_floor"])[0])
+    ax.axhline(floor, color="0.5", linewidth=1.0, label="floor of rank 4")
+  _draw_paper(ax, runs)
 
 
 def _draw_network(

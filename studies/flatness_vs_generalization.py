@@ -187,11 +187,13 @@ class _Table:
 
   def falls(self, shape: str) -> findings.Finding:
     """Returns the finding that accuracy falls after it has peaked early."""
+
+    def fall(scores: list[float]) -> float:
+      return 100 * (scores[-1] - max(scores[: len(scores) // 4]))
+
     runs = self.of(shape)
-    scores = np.array(runs["scores"].tolist())
-    early = scores[:, : scores.shape[1] // 4].max(1)
     gap = statistics.mean(
-      runs.assign(gap=100 * (scores[:, -1] - early)),
+      runs.assign(gap=runs["scores"].map(fall)),
       "gap",
       "final test accuracy minus the highest of the first quarter, in points,"
       " over seeds",

@@ -97,16 +97,20 @@ def _claims(found: list[conditions.Condition]) -> list[findings.Finding]:
   main, lowest = found[0], min(found, key=lambda c: c.label_noise)
   best = conditions.other_epoch(main.metric)
   one = main.only("shape", *SHAPES)
-  gains = f"{main.title}, {one.runs['shape'].iloc[0]}: SAM gains"
+  named = ", ".join([main.title, *one.runs["shape"].unique()])
   faster = conditions.excess(main.gains(), lowest.gains())
   return [
     *(findings.grows(c.title, c.metric, _quote(c), c.gains()) for c in found),
     findings.grows(main.title, best, _quote(main), main.gains(best)),
     *(
       findings.positive(
-        gains, metric, _quote(main), statistics.mean_gain(one.gains(metric))
+        f"{named}: SAM gains",
+        metric,
+        _quote(main),
+        statistics.mean_gain(one.gains(metric)),
       )
       for metric in (main.metric, best)
+      if len(one.runs)
     ),
     findings.positive(
       f"{main.title}: the gain grows faster than with"
@@ -144,7 +148,8 @@ def _draw_main(ax: Axes, main: conditions.Condition) -> None:
   """Draws the accuracies, and an arrow at the size whose gain is stated."""
   panels.draw_pair(ax, main)
   gains = main.only("shape", *SHAPES).gains()
-  curves.gain_arrow(ax, *gains[[SIZE, "base", "sam"]].mean())
+  if len(gains):
+    curves.gain_arrow(ax, *gains[[SIZE, "base", "sam"]].mean())
   if main.workload == "resnet_cifar":
     panels.draw_papers_pair(ax, reference.gain("12", main.workload, MAIN))
 

@@ -107,7 +107,7 @@ def claims(results: pd.DataFrame) -> list[findings.Finding]:
   (condition,) = conditions.of(results)
   title, metric, runs = condition.title, condition.metric, tuned(condition)
   first, last = runs[ALPHA].min(), runs[ALPHA].max()
-  rhos = sorted(set(runs["rho"]) - {0.0})
+  rhos = sorted(set(condition.runs["rho"]) - {0.0})
   lazy = runs[runs[ALPHA] == last]
   sgd, sam = lazy[lazy["rho"] == 0], lazy[lazy["rho"] > 0]
   at_first, at_last = (f"{title}, alpha {a:g}" for a in (first, last))

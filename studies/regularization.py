@@ -191,7 +191,7 @@ def _panels_of_decay(main: conditions.Condition) -> list[Panel]:
   def draw_gains(ax: Axes) -> None:
     compared = summary[summary["weight_decay"].isin((0, DECAY[main.workload]))]
     compared = compared.assign(
-      decay="weight decay " + compared["weight_decay"].map(_text)
+      decay=[f"weight decay {_text(x)}" for x in compared["weight_decay"]]
     )
     curves.gains(ax, compared, main.metric, by="decay")
     label = "weight decay 0, paper"

@@ -25,6 +25,8 @@ def runs():
       "num_parameters": size,
       "rho": rho,
       "seed": seed,
+      "label_noise": 0.0,
+      "status": "finished",
       "best_test_accuracy": (accuracy - worse) / 100,
     }
     for size, worse in ((61_035, 0), (125_810, 5))
@@ -82,6 +84,37 @@ def test_every_source_has_its_command_and_values():
     command += f" --workload={source.workload}" if workload else ""
     assert source.command == command
     assert len(reference.load(source.figure, source.workload))
+
+
+def test_wrong_labels_and_diverged_runs_are_left_out(runs):
+  others = [
+    runs.assign(label_noise=0.5, best_test_accuracy=0.2),
+    runs.assign(seed=2, status="diverged", best_test_accuracy=0.3),
+  ]
+  found = ledger.ours(row(), pd.concat([runs, *others]), SOURCE)
+  assert (found.n, found.mean) == (2, pytest.approx(98.5))
+  noisy = ledger.ours(row(label_noise=0.5), pd.concat([runs, *others]), SOURCE)
+  assert (noisy.n, noisy.mean) == (2, pytest.approx(20))
+
+
+def test_sparse_networks_are_told_by_their_sparsity(runs):
+  """The paper states the weights that are left, of 125,810 here."""
+  dense = runs[runs["num_parameters"] == 61_035].assign(sparsity=0.0)
+  sparse = runs[runs["num_parameters"] == 125_810].assign(sparsity=0.516)
+  table = pd.concat(
+    [
+      dense.assign(pruner="none"),
+      sparse.assign(pruner="snip"),
+      sparse.assign(pruner="random", best_test_accuracy=0.5),
+    ]
+  )
+  for stated, mean in (
+    ({"sparsity": 0.0, "pruner": "snip"}, 98.5),
+    ({"sparsity": 0.52, "pruner": "snip"}, 93.5),
+    ({"sparsity": 0.52, "pruner": "random"}, 50.0),
+  ):
+    assert ledger.ours(row(**stated), table, SOURCE).mean == pytest.approx(mean)
+  assert ledger.ours(row(sparsity=0.77, pruner="snip"), table, SOURCE) is None
 
 
 def test_what_we_have_not_is_missing(runs):

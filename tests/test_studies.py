@@ -314,6 +314,19 @@ def test_claim_and_figure(name, preset, table):
       assert all(reason["verdict"] == verdict for reason in reasons)
 
 
+@pytest.mark.parametrize("name", [*GAINS, *MEASURED])
+def test_of_what_little_there_is_a_study_has_claims_and_a_figure(name, table):
+  """One size, as `--shape` may choose it; or a seed of SAM that diverged."""
+  study = load(name)
+  results = with_metrics(table(name, "laptop"), name, 1)
+  one = results[results["shape"] == results["shape"].iloc[0]]
+  fails = (results["rho"] > 0) & (results["seed"] == 0)
+  diverged = results["status"].mask(fails, "diverged")
+  for runs in (one, results.assign(status=diverged)):
+    json.dumps(study.claims(runs), allow_nan=False)
+    assert study.figure(runs).axes
+
+
 @pytest.mark.parametrize("name", ["convergence", "regularization", "width"])
 def test_claims_of_each_workload_alone(name, table):
   """As `--workload=` may choose it; together they are those of all of them."""

@@ -97,12 +97,14 @@ def test_study(tmp_path, capsys):
   assert (tmp_path / "figure.png").stat().st_size > 1000
   assert (tmp_path / "figure.pdf").exists()
 
-  # What is over is not done again; what is missing, or lacks a column, is.
+  # What is over is not done again; what is missing, or no longer right, is.
   folders = {name: tmp_path / "cells" / name for name in ("width4", "width8")}
   path = folders["width4"] / work.MEASURES
-  first, _, *others = path.read_text().splitlines()
-  short = {k: v for k, v in json.loads(first).items() if k != "last_step"}
-  path.write_text("\n".join([json.dumps(short), *others]) + "\n")
+  first, second, *others = map(json.loads, path.read_text().splitlines())
+  del first["last_step"]
+  second |= {"measured_step": 1, "last_step": 1}  # Of a shorter run.
+  lines = map(json.dumps, [first, second, *others])
+  path.write_text("\n".join(lines) + "\n")
   trained = {
     name: (folder / files.RESULT).stat().st_mtime_ns
     for name, folder in folders.items()
@@ -122,6 +124,22 @@ def test_study(tmp_path, capsys):
   # A grid that has changed is not taken for the one that was trained.
   with pytest.raises(files.RunError, match=r"sweep\.rho=\[0\.0, 0\.1\], not"):
     _run(STUDY, "other", tmp_path)
+
+
+class Diverging:
+  def cells(self):
+    (cell,) = Trained(0.1).cells()[:1]
+    cell.config.learning_rate = 1e30
+    return [cell]
+
+
+def test_a_cell_of_which_all_runs_diverge(tmp_path, capsys):
+  """There are no weights to measure; that is no reason to stop."""
+  made = dataclasses.replace(
+    STUDY, presets={"tiny": (Diverging(),)}, claims=lambda results: []
+  )
+  assert _run(made, "tiny", tmp_path) == 0
+  assert "4 diverged" in capsys.readouterr().out
 
 
 @dataclasses.dataclass

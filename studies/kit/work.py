@@ -37,6 +37,7 @@ SHORT_SECONDS = 120
 # What a cell's folder holds beside its runs: lines of what was measured, or
 # all that was computed.
 MEASURES = "measures.jsonl"
+_STEP = "measured_step"
 COMPUTED = "computed.json"
 
 
@@ -184,12 +185,15 @@ class Training(todo.Work):
     """Measures every run of a cell that did not diverge, and was not yet."""
     folder = self.folder(cell)
     names = self._to_measure(cell)
+    if not names:  # As where all diverged: then there may be no weights.
+      return
     with disk.Lines(folder / MEASURES) as lines:
       for run in restored.load(folder, data_dir=self._data_dir):
         if self.stop.number:
           raise train.Stopped("stopped while it was measured")
         if run.name in names:
-          lines.add({"run": run.name} | files.finite(measure(run)))
+          found = files.finite(measure(run))
+          lines.add({"run": run.name, _STEP: run.step} | found)
 
   def _to_measure(self, cell: TrainedCell) -> set[str]:
     """Returns the finished runs of a cell that are still to be measured."""
@@ -218,13 +222,21 @@ class Training(todo.Work):
 def _measured(
   folder: pathlib.Path, measure: Measure
 ) -> dict[str, files.Record]:
-  """Returns what was measured of the runs of a cell, by their names."""
+  """Returns what was measured of the runs of a cell, by their names.
+
+  What was measured before a run was trained for longer is left out.
+  """
   columns = {"run", *measure.columns}
-  return {
-    line["run"]: line
-    for line in files.read_lines(folder, MEASURES)
-    if line.keys() >= columns and isinstance(line["run"], str)
-  }
+  steps = {run["run"]: run["num_steps"] for run in files.read_runs(folder)}
+  found = {}
+  for line in files.read_lines(folder, MEASURES):
+    if not line.keys() >= columns or not isinstance(line["run"], str):
+      continue
+    # Older versions did not say at which step they measured.
+    now = steps.get(line["run"])
+    if line.pop(_STEP, now) == now:
+      found[line["run"]] = line
+  return found
 
 
 class Computing(todo.Work):

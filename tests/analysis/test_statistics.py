@@ -164,7 +164,7 @@ def test_one_size_has_no_slope():
   gains = pd.DataFrame({"seed": [0, 1, 2], "size": 8, "gain": [1.0, 2.0, 3.0]})
   found = statistics.slope(gains, "size")
   assert (found.n, math.isnan(found.value)) == (0, True)
-  assert found.statistic.endswith("(one value of size, two are needed)")
+  assert found.statistic.endswith("(fewer than two values of size)")
   verdict = verdicts.verdict(found, above=0)
   assert verdict == "not tested: nothing to compare"
 
@@ -403,6 +403,9 @@ def test_p_value_is_that_of_the_interval():
   # At the end of the interval it is 0.05, outside as well.
   for limit in (estimate.low, estimate.high):
     assert verdicts.p_value(estimate, above=limit) == pytest.approx(0.05)
+  # With too few seeds nothing is tested, whatever a permutation test says.
+  few = statistics.Estimate(1, 0.5, 1.5, 2, "", p=0.25)
+  assert math.isnan(verdicts.p_value(few, above=0))
   ratio = statistics.Estimate(
     math.e, math.exp(1 - T / 2), math.exp(1 + T / 2), 3, "", is_ratio=True
   )

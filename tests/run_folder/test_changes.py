@@ -154,6 +154,11 @@ def test_evaluation_takes_no_other_length(short):
     )
 
 
+def test_settings_of_a_study_that_computes_have_no_schedule():
+  with pytest.raises(files.RunError, match=r"num_epochs=1, not 2; give"):
+    files.check_same("folder", {"num_epochs": 1}, {"num_epochs": 2})
+
+
 def test_another_number_of_devices_is_refused(short):
   with pytest.raises(files.RunError) as e:
     run(short, devices_per_run=2)
