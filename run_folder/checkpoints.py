@@ -130,16 +130,17 @@ class Checkpoints:
         f"{self._directory}: no checkpoint can be resumed ({misfit}); give back"
         " what is missing, or another --workdir"
       )
-    for other, misfit in sorted(misfits.items()):  # The newest one stays.
-      _set_aside(self._directory / str(other), misfit)
-    self._manager.reload()
     try:
-      return step, _restore(self._manager, step, like)
+      items = _restore(self._manager, step, like)
     except Exception as e:  # Orbax raises many kinds for wrong shapes.
       raise CheckpointError(
         f"{self._directory}: checkpoint {step} does not fit this program"
         f" ({disk.reason(e)})"
       ) from e
+    for other, misfit in sorted(misfits.items()):  # The newest one stays.
+      _set_aside(self._directory / str(other), misfit)
+    self._manager.reload()
+    return step, items
 
   def _misfit(self, step: int, num_lines: int) -> str | None:
     """Returns why a whole checkpoint cannot be resumed, or None."""
