@@ -329,7 +329,7 @@ def figure(results: pd.DataFrame) -> mpl_figure.Figure:
 
 def _draw_factorization(ax: Axes, results: pd.DataFrame) -> None:
   runs = results[results["workload"] == FACTORIZATION]
-  of_rank = {rank: _rank(results, rank, RHO) for rank in (4, 10)}
+  of_rank = {rank: _rank(runs, rank, RHO) for rank in (4, 10)}
   of_rank = {rank: found for rank, found in of_rank.items() if len(found)}
   means = {f"rank {k}": _mean(x["train_losses"]) for k, x in of_rank.items()}
   bounds = {}
