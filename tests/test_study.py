@@ -130,16 +130,26 @@ class Diverging:
   def cells(self):
     (cell,) = Trained(0.1).cells()[:1]
     cell.config.learning_rate = 1e30
-    return [cell]
+    return [dataclasses.replace(cell, name="d", labels={"workload": "steep"})]
 
 
-def test_a_cell_of_which_all_runs_diverge(tmp_path, capsys):
-  """There are no weights to measure; that is no reason to stop."""
-  made = dataclasses.replace(
-    STUDY, presets={"tiny": (Diverging(),)}, claims=lambda results: []
-  )
-  assert _run(made, "tiny", tmp_path) == 0
-  assert "4 diverged" in capsys.readouterr().out
+def test_all_runs_of_a_workload_diverge(tmp_path, capsys):
+  """There are no weights to measure, and no claims to judge: of it alone."""
+  presets = {"steep": (Diverging(),), "both": (Trained(), Diverging())}
+  made = dataclasses.replace(STUDY, presets=presets)
+  assert _run(made, "steep", tmp_path) == 0
+  out = capsys.readouterr().out
+  assert "4 diverged" in out
+  assert "- steep: every run diverged" in out
+  assert not (tmp_path / "figure.png").exists()
+  assert json.loads((tmp_path / "claim.json").read_text())["found"] == []
+
+  assert _run(made, "both", tmp_path) == 0
+  results = table_lib.read_csv(tmp_path / "results.csv")
+  assert (results["workload"] == "steep").sum() == 4
+  (found,) = json.loads((tmp_path / "claim.json").read_text())["found"]
+  mine = _claims(results[results["workload"] != "steep"])
+  assert found == verdicts.correct(mine)[0]
 
 
 @dataclasses.dataclass

@@ -14,15 +14,21 @@ from studies.kit.study import Study
 
 
 def write(study: Study, results: pd.DataFrame, workdir: pathlib.Path) -> None:
-  """Writes the table, the figure and the claims, and prints the claims."""
+  """Writes the table, the figure and the claims, and prints the claims.
+
+  A workload of which every run diverged is only in the table. If there is no
+  other, there is no figure and no claim.
+  """
   # Curves are only drawn.
   curves = [n for n in results if results[n].map(type).eq(list).any()]
   table_lib.write_csv(results.drop(columns=curves), workdir / "results.csv")
-  claims = verdicts.correct(study.claims(results))
+  print(f"{study.paper}: {study.claim}")
+  judged = _without_diverged(results)
+  claims = verdicts.correct(study.claims(judged)) if len(judged) else []
   found: dict[str, Any] = {"paper": study.paper, "claim": study.claim}
   disk.write_json(workdir / "claim.json", found | {"found": claims})
-  figures.save(study.figure(results), workdir)
-  print(f"{study.paper}: {study.claim}")
+  if len(judged):
+    figures.save(study.figure(judged), workdir)
   for claim in claims:
     print(describe(claim))
   num_tested = sum(claim["p_holm"] is not None for claim in claims)
@@ -31,6 +37,16 @@ def write(study: Study, results: pd.DataFrame, workdir: pathlib.Path) -> None:
       f"({num_tested} claims were tested; * marks the verdicts that stay with"
       " Holm's correction for their number)"
     )
+
+
+def _without_diverged(results: pd.DataFrame) -> pd.DataFrame:
+  """Returns the workloads of which a run finished, and names the others."""
+  if not {"status", "workload"} <= set(results):  # As where it is computed.
+    return results
+  diverged = results["status"].eq("diverged").groupby(results["workload"]).all()
+  for workload in diverged.index[diverged]:
+    print(f"- {workload}: every run diverged, so that no claim is judged")
+  return results[~results["workload"].map(diverged)]
 
 
 def describe(claim: Finding) -> str:
