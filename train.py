@@ -16,6 +16,7 @@ import jax
 import ml_collections
 
 from configs import base
+from configs import kinds
 from configs import sweep
 import data
 from data import fingerprint
@@ -99,7 +100,8 @@ def train_and_evaluate(
   )
   before = hosts.from_first(lambda: files.read_facts(workdir))
   is_given = datasets is not None
-  if result and not is_given and not before.get(trained_on.GIVEN):
+  is_quick = is_given or config.dataset in kinds.FILE_DATASETS
+  if result and not is_quick and not before.get(trained_on.GIVEN):
     return result  # What the config names takes time to load.
   if datasets is None:
     datasets = data.load_runs(sweep.runs(config), data_dir)

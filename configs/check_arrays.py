@@ -30,14 +30,12 @@ def _file(
   targets = "real targets" if regression else "integer classes"
   here = f"with config.data_file={c.data_file!r}, which has {targets}"
   flat = f"with config.data_file={c.data_file!r}, which has no images"
-  noise = max((c.label_noise, *c.sweep.label_noise))
   return [
     (
       "loss",
       regression and c.loss != "squared_error",
       f"must be 'squared_error' {here}",
     ),
-    ("label_noise", regression and noise > 0, f"must be 0 {here}"),
     (
       "label_smoothing",
       regression and c.label_smoothing > 0,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import ml_collections
 
+from configs import errors
 from configs import kinds
 from data import breakout
 from data import dataset
@@ -54,6 +55,7 @@ def load(
 
   Raises:
     DataError: the data is not there and cannot be downloaded.
+    ConfigError: the config does not fit the data.
   """
   return load_runs([config], data_dir)[0]
 
@@ -76,6 +78,11 @@ def load_runs(
     if not run.label_noise:
       datasets.append(clean[split])
       continue
+    if clean[split].num_classes is None:  # Of a file; `check` knows others.
+      raise errors.ConfigError(
+        f"config.label_noise={run.label_noise}: must be 0 with"
+        f" config.data_file={run.data_file!r}, which has real targets"
+      )
     if (split, *labels) not in noisy:
       noisy[split, *labels] = dataset.with_noisy_labels(
         clean[split], label_noise.from_config(run), labels

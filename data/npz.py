@@ -24,6 +24,10 @@ Arrays = Mapping[str, np.ndarray]
 SIDE_OVER_PADDING = 8
 # Examples that are converted at once.
 CHUNK = 1024
+# How small a standard deviation may be beside its mean: in float32, and before
+# it is but the rounding of float64.
+FAR = 1e-6
+ROUNDED = 1e-12
 _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -78,7 +82,7 @@ def load(config: ml_collections.ConfigDict) -> dataset.Dataset:
     num_classes=num_classes,
     augment=crop_and_flip,
     # Of all of x_train, so that it is the same for each run of a sweep.
-    normalize=_normalizer(config.normalize, train.inputs),
+    normalize=_normalizer(path, config.normalize, train.inputs),
   )
 
 
@@ -249,7 +253,7 @@ def _classes(
   return {n: y.astype(np.int32) for n, y in labels.items()}, last + 1
 
 
-def _normalizer(kind: str, inputs: np.ndarray) -> dataset.Normalize:
+def _normalizer(path: str, kind: str, inputs: np.ndarray) -> dataset.Normalize:
   """Returns what `config.normalize` names; see its field."""
   if kind == "auto":
     kind = "255" if inputs.dtype == np.uint8 else "none"
@@ -259,7 +263,18 @@ def _normalizer(kind: str, inputs: np.ndarray) -> dataset.Normalize:
     return dataset.Scaled(255)
   mean = _mean(inputs, lambda x: x)
   std = np.sqrt(_mean(inputs, lambda x: np.square(x - mean)))
-  std[std == 0] = 1  # A channel that is constant becomes 0.
+  size = np.abs(mean)
+  far = np.flatnonzero((std > 0) & (std < FAR * size))
+  if inputs.dtype == np.float32 and far.size:
+    channel = far[0]
+    raise _wrong(
+      path,
+      f"channel {channel} of x_train is {mean[channel]:.7g} +-"
+      f" {std[channel]:.2g}, which float32 cannot tell apart; subtract its mean"
+      " first, or set config.dtype=float64",
+    )
+  # A channel that is constant becomes 0; its mean is rounded.
+  std[std <= ROUNDED * size] = 1
   return dataset.Scaled(1, tuple(mean.tolist()), tuple(std.tolist()))
 
 

@@ -362,6 +362,6 @@ STUDY = Study(
       "hessian_trace_stderr",
       "training_loss",
     ),
-    seconds=1.0,
+    seconds=0.25,
   ),
 )

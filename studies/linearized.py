@@ -248,6 +248,6 @@ STUDY = Study(
   measure=Measure(
     measure,
     (STABILITY, DISTANCE, "weight_change"),
-    seconds=0.05,
+    seconds=0.01,
   ),
 )

@@ -272,6 +272,6 @@ STUDY = Study(
       for stage in ("start", "half", "end")
       for name in ("change", "cosine", "perturbation", "loss")
     ],
-    seconds=0.3,
+    seconds=0.1,
   ),
 )

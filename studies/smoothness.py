@@ -260,6 +260,6 @@ STUDY = Study(
       BETA,
       ALPHA,
     ),
-    seconds=4.0,
+    seconds=2.0,
   ),
 )

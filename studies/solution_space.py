@@ -374,6 +374,6 @@ STUDY = Study(
       "training_loss",
       "lambda_max",
     ),
-    seconds=0.3,
+    seconds=0.15,
   ),
 )

@@ -10,6 +10,7 @@ from collections.abc import Hashable
 import dataclasses
 from typing import Any
 
+from flax import errors as flax_errors
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -42,12 +43,18 @@ class _Predict:
   def __call__(
     self, params: PyTree, model_state: PyTree, batch: objective_lib.Batch
   ) -> jax.Array:
-    outputs, _ = self.model.apply(
-      {"params": params, **model_state},
-      self.normalize(batch["inputs"]),
-      train=self.train,
-      mutable=list(losses.CHANGING),
-    )
+    try:
+      outputs, _ = self.model.apply(
+        {"params": params, **model_state},
+        self.normalize(batch["inputs"]),
+        train=self.train,
+        mutable=list(losses.CHANGING),
+      )
+    except flax_errors.InvalidRngError as e:  # Of the user's own models alone.
+      raise errors.UserError(
+        "with the statistics of batches a model must not draw random numbers,"
+        f" as dropout does ({type(self.model).__name__})"
+      ) from e
     return outputs
 
 

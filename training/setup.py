@@ -19,6 +19,7 @@ from configs.fields import field
 from data import dataset as dataset_lib
 import models
 from models import own
+from sam import masks
 from sam import schedule as schedule_lib
 from training import losses
 from training import metrics
@@ -76,11 +77,17 @@ class Setup:
     if not (c.perturb_only or c.perturb_except):
       return None
 
+    return perturbed.predicate(c, self.abstract_params)
+
+  @functools.cached_property
+  def abstract_params(self) -> Any:
+    """The parameters of one run, as shapes and dtypes."""
+
     def init() -> Any:
       inputs = self.dataset.normalize(jnp.zeros((1, *self.dataset.input_shape)))
       return self.model.init(jax.random.key(0), inputs, train=False)
 
-    return perturbed.predicate(c, jax.eval_shape(init)["params"])
+    return jax.eval_shape(init)["params"]
 
   @functools.cached_property
   def is_convolutional(self) -> bool:
@@ -146,31 +153,41 @@ def _check_own_model(
   path, _, name = c.model.rpartition(":")
   size = 2
 
-  def call() -> jax.Array:
+  def call() -> tuple[jax.Array, Any]:
     key = jax.random.key(0)
     inputs = dataset.normalize(jnp.zeros((size, *dataset.input_shape)))
     variables = model.init(key, inputs, train=False)
-    return model.apply(
+    outputs, _ = model.apply(
       variables,
       inputs,
       train=True,
       rngs={"dropout": key},
       mutable=list(losses.CHANGING),
-    )[0]
+    )
+    return outputs, variables.get("params", {})
 
   try:
-    shape = jax.eval_shape(call).shape
+    outputs, params = jax.eval_shape(call)
   except Exception as e:  # Whatever the module raises.
     raise errors.ConfigError(
       f"config.model={c.model!r}: {own.blame(e, path)}"
     ) from e
-  ends = shape[:1] + shape[-1:]
-  if ends != (size, dataset.num_outputs) or (
-    len(shape) != 2 and c.dataset not in kinds.TAGGED_DATASETS
-  ):
+  words = dataset.input_shape if c.dataset in kinds.TAGGED_DATASETS else ()
+  want = (size, *words, dataset.num_outputs)
+  if outputs.shape != want:
     raise errors.ConfigError(
-      f"config.model={c.model!r}: {name} returns shape {shape} for {size}"
-      f" inputs; must be {(size, dataset.num_outputs)}"
+      f"config.model={c.model!r}: {name} returns shape {outputs.shape} for"
+      f" {size} inputs; must be {want}"
+    )
+  dtypes = {x.dtype.name for x in jax.tree.leaves(params)}
+  if wrong := sorted(dtypes - {"float32", "float64"}):
+    raise errors.ConfigError(
+      f"config.model={c.model!r}: {name} has parameters in {wrong[0]}; must be"
+      " float32 or float64 (param_dtype of a layer)"
+    )
+  if not dtypes:
+    raise errors.ConfigError(
+      f"config.model={c.model!r}: {name} has no parameters to train"
     )
 
 
@@ -231,6 +248,12 @@ def create(
     )
   if c.optimizer == "sam":
     _ = setup.perturbs  # Raises what is wrong with the patterns.
+  if setup.prunes and not masks.has_kernels(setup.abstract_params):
+    sparsity = max(run.sparsity for run in setup.runs)
+    raise errors.ConfigError(
+      f"config.sparsity={sparsity}: must be 0 with config.model={c.model!r},"
+      " which has no parameter named kernel"
+    )
   return setup
 
 

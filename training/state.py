@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import errors
 from data import bucketing
 from data import dataset as dataset_lib
 from data import pipeline
@@ -145,11 +144,6 @@ def _create_run(
 
   mask = None
   if setup.prunes:
-    if not masks.has_kernels(params):
-      raise errors.ConfigError(
-        f"config.sparsity={run.sparsity}: must be 0 with"
-        f" config.model={run.model!r}, which has no parameter named kernel"
-      )
     grads = None
     if run.pruner == "snip":
       grads = gradient(params, model_state, _first_batch(setup, index))

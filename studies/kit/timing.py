@@ -3,8 +3,9 @@
 The estimate counts the floating-point operations of a step and measures, for a
 moment, how many of those this machine does in matrix products of the size of a
 small network. What a wide, shallow network moves through memory takes longer
-than its products, and is counted, too. It is rough; what is left is estimated
-from the cells that are over, as soon as there are some.
+than its products, and is counted, too, as is the gathering of a batch. It is
+rough; what is left is estimated from the cells that are over, as soon as there
+are some.
 """
 
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ from training import state
 RUN_SECONDS = 0.02
 # What a forward pass reads and writes of these stays near to a core.
 CACHE_BYTES = 7.5e5
+# How fast a step gathers its batch, and scales it.
+BATCH_BYTES_PER_SECOND = 2e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,19 +40,19 @@ class Cost:
 
   Attributes:
     compile_seconds: of a cell.
-    step_seconds: of a step of a run.
+    step_seconds: of a step of a run, without its batch.
     relative_speed: which fraction of the speed of matrix products it reaches.
     bytes_per_second: beyond the cache; inf: in the relative speed.
   """
 
   compile_seconds: float = 2.0
-  step_seconds: float = 2e-5
+  step_seconds: float = 4e-6
   relative_speed: float = 0.8
   bytes_per_second: float = 6e10
 
 
 def _other(
-  compile_seconds: float, step_seconds: float = 2e-5, speed: float = 1.0
+  compile_seconds: float, step_seconds: float = 4e-6, speed: float = 1.0
 ) -> Cost:
   """Returns what any model costs that is no MLP."""
   return Cost(compile_seconds, step_seconds, speed, math.inf)
@@ -122,7 +125,10 @@ def estimate(cell: TrainedCell, dataset: Dataset) -> Estimate:
   parallel = min(jax.local_device_count(), len(runs))
   run_steps = len(runs) * setup.num_steps
   step_seconds = (
-    flops / speed + moved / cost.bytes_per_second + cost.step_seconds
+    flops / speed
+    + moved / cost.bytes_per_second
+    + raw.nbytes / BATCH_BYTES_PER_SECOND
+    + cost.step_seconds
   )
   seconds = run_steps * step_seconds / parallel
   seconds += RUN_SECONDS * len(runs) + cost.compile_seconds

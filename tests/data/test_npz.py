@@ -129,6 +129,28 @@ def test_normalization(load):
   np.testing.assert_array_equal(normalized(normalize="255"), expected / 255)
 
 
+def test_a_constant_channel_whose_mean_is_rounded(load):
+  x = np.full((100, 2), 0.1)  # Their mean is 0.0999...98.
+  x[:, 1] += np.arange(100)
+  mine = load(
+    vectors(np.arange(100) % 2) | {"x_train": x, "x_test": x},
+    normalize="standardize",
+    dtype="float64",
+  )
+  assert mine.normalize.std[0] == 1
+  assert mine.normalize.std[1] == pytest.approx(np.arange(100).std())
+
+
+def test_what_float32_cannot_tell_apart(load):
+  """For instance times in seconds, of one day."""
+  x = np.stack([np.arange(20), 1.6e9 + 60 * np.arange(20)], 1)
+  contents = vectors(np.arange(20) % 2) | {"x_train": x, "x_test": x}
+  line = refusal(load, contents, normalize="standardize")
+  assert line.startswith("channel 1 of x_train is 1.600001e+09 +- 3.")
+  exact = load(contents, normalize="standardize", dtype="float64").normalize
+  assert exact.std[1] == pytest.approx(60 * np.arange(20).std())
+
+
 def test_statistics_are_those_of_all_training_examples(load, monkeypatch):
   """Else runs of a sweep, which share them, would differ from runs alone."""
   monkeypatch.setattr(npz, "CHUNK", 7)
@@ -271,7 +293,7 @@ MISFITS = [
   (
     REAL,
     {"loss": "squared_error", "label_noise": 0.5},
-    "label_noise=0.5: ",
+    "label_noise=0.5: must be 0 with",
   ),
   (REAL, {"loss": "squared_error", "label_smoothing": 0.1}, "label_smoothing="),
   (REAL, {"loss": "squared_error", "lazy_alpha": 1.0}, "lazy_alpha=1.0: must"),
@@ -434,6 +456,19 @@ def test_a_regression_trains(tmp_path):
   config.sweep.rho = (0.0, 0.01)
   result = train.train_and_evaluate(config, str(tmp_path / "run"))
   assert [r["final"]["test_loss"] < 1e-2 for r in result["runs"]] == [True] * 2
+
+  # What is over is not taken for that of a file that has been rewritten.
+  again = train.train_and_evaluate(config, str(tmp_path / "run"))
+  assert again["runs"] == result["runs"]
+  np.savez(tmp_path / "mine.npz", **contents | {"y_train": 2 * y})
+  with pytest.raises(files.RunError, match="trained on other data"):
+    train.train_and_evaluate(config, str(tmp_path / "run"))
+
+  config.optimizer = "sgd"
+  del config.sweep.rho
+  config.sweep.label_noise = (0.0, 0.5)
+  with pytest.raises(errors.ConfigError, match="which has real targets"):
+    train.train_and_evaluate(config, str(tmp_path / "noisy"))
 
 
 def test_the_order_is_that_of_the_seed(load):

@@ -14,6 +14,7 @@ from analysis import table as table_lib
 from configs import base
 from configs import errors
 from configs import model_args
+import data
 import report
 from run_folder import files
 from run_folder import naming
@@ -82,6 +83,22 @@ class Fails(nn.Module):
 
   def __call__(self, x):
     return x @ x
+
+
+class NoParams(nn.Module):
+  num_outputs: int
+
+  def __call__(self, x):
+    return x.reshape(len(x), -1)[:, : self.num_outputs]
+
+
+class Sentence(nn.Module):
+  """One prediction for all words."""
+  num_outputs: int
+
+  @nn.compact
+  def __call__(self, x):
+    return nn.Dense(self.num_outputs)(nn.Embed(200, 8)(x).mean(1))
 
 
 class NoKernel(nn.Module):
@@ -175,6 +192,22 @@ REFUSED = {
   ),
   "call": ("net.py:Fails", {}, r"Fails': line 59: TypeError: dot_general"),
   "value": ("net.py:Net", {"model_args": "act='none'"}, "AttributeError: "),
+  "no parameters": ("net.py:NoParams", {}, "NoParams has no parameters to tr"),
+  "complex": (
+    "net.py:Double",
+    {"model_args": "param_dtype='complex64'"},
+    "Double has parameters in complex64; must be float32 or float64",
+  ),
+  "half": (
+    "net.py:Double",
+    {"model_args": "param_dtype='bfloat16'"},
+    "Double has parameters in bfloat16; must be float32 or float64",
+  ),
+  "nothing to prune": (
+    "net.py:NoKernel",
+    {"pruner": "random", "sparsity": 0.5},
+    "config.sparsity=0.5: must be 0 with .* which has no parameter named ker",
+  ),
 }
 
 
@@ -187,10 +220,11 @@ def test_what_cannot_be_used(folder, place, fields, line):
   assert "\n" not in str(e.value)
 
 
-def test_nothing_to_prune(folder):
-  c = config(f"{folder}/net.py:NoKernel", pruner="random", sparsity=0.5)
-  with pytest.raises(errors.ConfigError, match="no parameter named kernel"):
-    helpers.Trainer(c, helpers.toy_dataset())
+def test_one_prediction_for_a_sentence_of_tags(folder):
+  c = config(folder / "net.py:Sentence", dataset="hidden_markov")
+  line = r"Sentence returns shape \(2, \d+\) .* must be \(2, 24, \d+\)"
+  with pytest.raises(errors.ConfigError, match=line):
+    setup_lib.create(c, data.load(c))
 
 
 @pytest.mark.parametrize(
@@ -281,6 +315,14 @@ def test_its_sharpness(workdirs):
   objective = run.objective(num_examples=64)
   found = measures.measure(objectives.point(run.config, objective), ["trace"])
   assert np.isfinite(found["trace"])
+
+
+def test_batch_statistics_with_dropout(workdirs):
+  """The loss is then no function of the weights."""
+  run = restored.load(workdirs[0])[1]
+  objective = run.objective(batch_statistics=True)
+  with pytest.raises(errors.UserError, match=r"as dropout does \(Net\)"):
+    measures.measure(objectives.point(run.config, objective), ["trace"])
 
 
 def test_its_width_is_the_size_in_the_report(workdirs, monkeypatch, capsys):
