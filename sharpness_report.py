@@ -167,8 +167,16 @@ def report(
       point.learning_rate,
       point.rho,
     )
+    chosen = list(names)
+    if "m_sharpness" in names and not objective.has_microbatches(point.m):
+      print(
+        f"warning: skipped: m_sharpness, since m = {point.m} is not the size of"
+        " the batches whose statistics normalize",
+        file=sys.stderr,
+      )
+      chosen.remove("m_sharpness")
     bar = tqdm.tqdm(
-      names, disable=not sys.stderr.isatty(), leave=False, unit="measure"
+      chosen, disable=not sys.stderr.isatty(), leave=False, unit="measure"
     )
     found = files.finite(measures.measure(point, bar))
     disk.refuse_links(run.folder, filter(None, [run.name]))

@@ -106,6 +106,10 @@ def by_rho(
   sam, base = means[is_sam], means[~is_sam]
   _curves(ax, sam, "rho", by, "mean", "sem", "")
   rhos = np.unique(sam["rho"])
+  ax.set_ylabel(captions.metric(metric))
+  ax.set_xlabel("rho")
+  if not len(rhos):  # All diverged.
+    return
   ax.set_xscale("log")
   step = max((rhos[-1] / rhos[0]) ** 0.16, 1.5)
   zero = rhos[0] / step
@@ -127,8 +131,6 @@ def by_rho(
   figures.label_ticks(
     ax, rhos, ["0" if x == zero else captions.number(x) for x in rhos]
   )
-  ax.set_xlabel("rho")
-  ax.set_ylabel(captions.metric(metric))
 
 
 def best_rho(
@@ -220,7 +222,7 @@ def losses(
     drawn.append(np.asarray(values, float))
   ax.set_yscale("log", base=base, nonpositive="clip")
   # A band may reach below 0; the curves say where the axis ends.
-  seen = np.concatenate(drawn)
+  seen = np.concatenate([np.empty(0), *drawn])
   seen = seen[np.isfinite(seen) & (seen > 0)]
   if len(seen):
     ax.set_ylim(seen.min() / 1.5, seen.max() * 1.5)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis import statistics
 from configs import fields
 from run_folder import scoring
 
@@ -92,12 +93,13 @@ def choose(
     table["sum"] -= table["own"].where(others, 0)
     table["count"] -= others
     group = [*group, "seed"]
-  # Rounded, or the order of summation would break ties.
-  table[choose_by] = (table["sum"] / table["count"]).round(12)
+  table[choose_by] = table["sum"] / table["count"]
   table = table.sort_values([*group, *over], ignore_index=True)
   scores = scoring.score(choose_by, 1) * table[choose_by]
-  rows = scores.groupby([table[name] for name in group]).idxmax()
-  return table.loc[rows, [*group, *over, choose_by]].reset_index(drop=True)
+  best = scores.groupby([table[name] for name in group]).transform("max")
+  good = table[scores >= best - statistics.PRECISION * best.abs()]
+  first = good.drop_duplicates(group)
+  return first[[*group, *over, choose_by]].reset_index(drop=True)
 
 
 def optimal_rho(

@@ -5,8 +5,10 @@ function is pure; none reads or writes a file.
 
 An estimate is the mean of one value a seed. Its interval is Student's, but
 never narrower than the steps of the value allow: an accuracy on 360 examples is
-a multiple of 1/360. Beside it stands the bias-corrected and accelerated
-bootstrap (BCa), which does not take the seeds for normally distributed.
+a multiple of 1/360. What differs by no more than the rounding of the metrics,
+which runs record in float32, is equal. Beside it stands the bias-corrected and
+accelerated bootstrap (BCa), which does not take the seeds for normally
+distributed.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +22,8 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 TAILS = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+# Metrics are rounded by less than this share of them.
+PRECISION = 1e-6
 _NUM_RESAMPLES = 9999
 # A value that was rounded to a multiple of 1 has this standard deviation.
 _ROUNDING = 1 / math.sqrt(12)
@@ -57,36 +61,47 @@ class Estimate:
   is_ratio: bool = False
 
 
-def interval(values: pd.Series, rounding: float = 0.0) -> tuple[float, float]:
+def interval(
+  values: pd.Series, rounding: float = 0.0, noise: float = 0.0
+) -> tuple[float, float]:
   """Returns Student's 95 % interval of the mean.
 
   Args:
     values: one a seed.
     rounding: the least standard deviation that each of them has.
+    noise: by how much equal ones may differ.
   """
   n = len(values)
   if n < 2:
     return math.nan, math.nan
-  spread = 0.0 if _are_equal(values) else float(values.sem())
+  spread = 0.0 if _are_equal(values, noise) else float(values.sem())
   stderr = max(spread, rounding / math.sqrt(n))
   half = float(special.stdtrit(n - 1, TAILS[1])) * stderr
   mean = float(values.mean())
   return mean - half, mean + half
 
 
-def _are_equal(values: pd.Series) -> bool:
-  """Returns whether values differ by no more than their last digits."""
-  return bool(np.ptp(values) <= 1e-12 * np.max(np.abs(values)))
+def _are_equal(values: pd.Series, noise: float) -> bool:
+  """Returns whether values differ by no more than the noise, or last digits."""
+  return bool(np.ptp(values) <= max(noise, 1e-12 * np.max(np.abs(values))))
 
 
-def robust_interval(values: pd.Series) -> tuple[float, float]:
+def robust_interval(
+  values: pd.Series, noise: float = 0.0
+) -> tuple[float, float]:
   """Returns the BCa bootstrap's 95 % interval of the mean.
+
+  An end within the noise of 0 is 0.
+
+  Args:
+    values: one a seed.
+    noise: see `interval`.
 
   Source: Efron (1987), Better bootstrap confidence intervals.
   """
   if len(values) < 2:
     return math.nan, math.nan
-  if _are_equal(values):  # The method is not defined.
+  if _are_equal(values, noise):  # The method is not defined.
     return float(values.mean()), float(values.mean())
   found = stats.bootstrap(
     (values.to_numpy(float),),
@@ -96,7 +111,8 @@ def robust_interval(values: pd.Series) -> tuple[float, float]:
     method="BCa",
     rng=np.random.default_rng(0),
   ).confidence_interval
-  return float(found.low), float(found.high)
+  low, high = (float(x) if abs(x) > noise else 0.0 for x in found)
+  return low, high
 
 
 def summary(gains: pd.DataFrame, group: Sequence[str]) -> pd.DataFrame:
@@ -107,15 +123,15 @@ def summary(gains: pd.DataFrame, group: Sequence[str]) -> pd.DataFrame:
   `robust_interval`), naive (the mean gain at rho), base, base_stderr, sam,
   sam_stderr. With one seed there are no errors: they are NaN.
   """
-  step = _step(gains, "gain")
+  step, noise = _step(gains, "gain"), _noise(gains, "gain")
   names = [*group, "rho", "n", "mean", "stderr", "low", "high"]
   names += ["robust_low", "robust_high", "naive"]
   names += ["base", "base_stderr", "sam", "sam_stderr"]
   rows = []
   for key, part in gains.groupby(list(group)):
     gain = part["gain"]
-    low, high = interval(gain, step * _ROUNDING)
-    robust_low, robust_high = robust_interval(gain)
+    low, high = interval(gain, step * _ROUNDING, noise)
+    robust_low, robust_high = robust_interval(gain, noise)
     row = dict(zip(group, key, strict=True))
     row |= {"rho": part["naive_rho"].iloc[0], "n": len(part)}
     row |= {"mean": gain.mean(), "stderr": gain.sem(), "low": low, "high": high}
@@ -133,14 +149,27 @@ def _step(table: pd.DataFrame, y: str) -> float:
   That of a gain is seen in the metrics of which it is the difference, too. It
   is 0 if there is but one value, since then nothing is known of it.
   """
-  names = {y, "base", "sam"} & set(table) if y in ("gain", "naive") else {y}
+  names = _sources(table, y)
+  noise = _noise(table, y)
   steps = [
     difference
     for name in names
-    for difference in np.diff(np.unique(table[name].to_numpy(float).round(9)))
+    for difference in np.diff(np.unique(table[name].to_numpy(float)))
+    if difference > noise
   ]
   # Two metrics are rounded where there is a gain.
   return min(steps, default=0.0) * (math.sqrt(2) if len(names) > 1 else 1)
+
+
+def _sources(table: pd.DataFrame, y: str) -> set[str]:
+  """Returns the columns of which the steps of a column come."""
+  return {y, "base", "sam"} & set(table) if y in ("gain", "naive") else {y}
+
+
+def _noise(table: pd.DataFrame, y: str) -> float:
+  """Returns by how much equal values of a column may differ."""
+  sources = np.abs(table[list(_sources(table, y))].to_numpy(float))
+  return PRECISION * float(np.max(sources[np.isfinite(sources)], initial=0.0))
 
 
 def _over_seeds(
@@ -162,8 +191,9 @@ def _over_seeds(
   """
   values = per_seed(y).astype(float)
   step = max(_step(table, y) for table in tables) * _ROUNDING
-  low, high = interval(values, step * rounding)
-  robust_low, robust_high = robust_interval(values)
+  noise = max(_noise(table, y) for table in tables) * rounding
+  low, high = interval(values, step * rounding, noise)
+  robust_low, robust_high = robust_interval(values, noise)
   has_naive = y == "gain" and all("naive" in table for table in tables)
   return Estimate(
     float(values.mean()),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import selection
+from analysis.statistics import PRECISION
 from analysis.statistics import TAILS
 from analysis.statistics import Estimate
 from run_folder import scoring
@@ -50,7 +51,7 @@ def rho_trend(frame: pd.DataFrame, size: str, choose_by: str) -> Estimate:
     .dropna()
     .sort_index()
   )
-  table = (scoring.score(choose_by, 1) * table).round(12)
+  table = scoring.score(choose_by, 1) * table
   statistic = (
     f"slope of log2 of the best rho for each doubling of {size},"
     " permutation test"
@@ -63,9 +64,9 @@ def rho_trend(frame: pd.DataFrame, size: str, choose_by: str) -> Estimate:
   weights = np.vstack(
     [np.ones(n), rng.multinomial(n, np.full(n, 1 / n), size=_NUM_RESAMPLES)]
   )
-  means = (weights / n @ table.T.to_numpy()).round(12)
+  means = weights / n @ table.T.to_numpy()
   best = [
-    rhos[sizes == one][means[:, sizes == one].argmax(axis=1)]
+    rhos[sizes == one][_first_best(means[:, sizes == one])]
     for one in np.unique(sizes)
   ]
   slopes = _slopes(np.unique(sizes), np.stack(best, axis=1))
@@ -100,8 +101,14 @@ def _p_of_trend(table: pd.DataFrame, rng: np.random.Generator) -> float:
     scores_KxR[drawn_NxSxK[:, seed]]
     for seed, scores_KxR in enumerate(scores_SxKxR)
   )
-  best_NxK = rhos[np.round(means_NxKxR, 12).argmax(axis=2)]
+  best_NxK = rhos[_first_best(means_NxKxR)]
   return _share_as_large(_slopes(sizes, best_NxK))
+
+
+def _first_best(scores: np.ndarray) -> np.ndarray:
+  """Returns the first of the best along the last axis, as `choose` does."""
+  best = scores.max(axis=-1, keepdims=True)
+  return np.argmax(scores >= best - PRECISION * np.abs(best), axis=-1)
 
 
 def _slopes(sizes_K: np.ndarray, rhos_NxK: np.ndarray) -> np.ndarray:
@@ -137,6 +144,8 @@ def rank_trend(table: pd.DataFrame, statistic: str) -> Estimate:
       columns in order, such as rho. The index has the level 'seed'.
     statistic: what is correlated, in one line.
   """
+  if not table.size:
+    return Estimate(math.nan, math.nan, math.nan, 0, statistic)
   rng = np.random.default_rng(0)
   rows = pd.Series(_correlation_with_order(table.to_numpy()), table.index)
   seeds = rows.groupby("seed").mean().to_numpy()

@@ -207,10 +207,18 @@ def gradient_change(point: Point) -> Numbers:
 
 
 def step_constants(point: Point) -> Numbers:
-  """Empirical smoothness and PL constants along a step of plain descent."""
-  gradient = point.objective.gradient(point.w)
+  """Empirical smoothness and PL constants along a step of plain descent.
+
+  The least that the loss can be is 0; where it is lower, as the loss of PPO
+  may be, nothing is known of it, and the PL constant is NaN.
+  """
+  value, gradient = point.objective.value_and_gradient(point.w)
   after = point.w - point.learning_rate * gradient
-  found = smoothness.along_step(point.objective, point.w, after)
+  step = point.objective, point.w, after
+  if min(value, point.objective.value(after)) < 0:
+    found = smoothness.along_step(*step, minimum=-math.inf)
+    return {"smoothness": found.beta, "pl_constant": math.nan}
+  found = smoothness.along_step(*step)
   return {"smoothness": found.beta, "pl_constant": found.alpha}
 
 

@@ -275,7 +275,7 @@ class Objective:
     Raises:
       ValueError: examples depend on their batch, and it has another size.
     """
-    if any(_size(batch) != size for batch in self.batches):
+    if not self.has_microbatches(size):
       self._check_independent()
     rest = None
     for batch in self.batches:
@@ -285,6 +285,11 @@ class Objective:
       for i in range(0, end, size):
         yield self.with_batches([_rows(batch, i, i + size)])
       rest = _rows(batch, end, None) if _size(batch) > end else None
+
+  def has_microbatches(self, size: int) -> bool:
+    """Whether `microbatches` of this size leave the outputs as they are."""
+    sizes = {_size(batch) for batch in self.batches}
+    return self._independent_examples or sizes == {size}
 
   def _check_independent(self) -> None:
     if not self._independent_examples:

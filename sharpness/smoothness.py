@@ -14,6 +14,8 @@ from .objective import Objective
 # A loss may come out this much below its minimum by rounding (of 1, or of the
 # minimum where that is larger).
 _ROUNDING = 1e-6
+# The least length of a step, in roundings of the weights.
+_SHORTEST = 100
 
 
 class Smoothness(NamedTuple):
@@ -21,7 +23,7 @@ class Smoothness(NamedTuple):
 
   Attributes:
     beta: the largest slope of the gradient, a lower bound of the smoothness
-      constant; NaN for a step of length 0.
+      constant; NaN for a step that is too short to tell from rounding.
     alpha: the smallest ||grad f||^2 / (f - minimum), an upper bound of the PL
       constant in ||grad f||^2 >= alpha (f - minimum); infinite where every
       point is at the minimum, which holds for any alpha.
@@ -52,19 +54,21 @@ def along_step(
     minimum: the smallest value that f can take.
 
   Raises:
-    ValueError: if `spacing` does not divide 1, or if f is below `minimum`.
+    ValueError: `spacing` does not divide 1, or f is below `minimum`.
   """
   num_points = round(1 / spacing) if 0 < spacing <= 1 else 0
   if not abs(num_points * spacing - 1) < 1e-6:
     raise ValueError(f"spacing={spacing}, must be one over a whole number")
   start = objective.gradient(w)
+  eps = float(jnp.finfo(w.dtype).eps)
+  shortest = _SHORTEST * eps * float(jnp.linalg.norm(w))
   betas, alphas = [], []
   for i in range(1, num_points + 1):
     point = w_next if i == num_points else w + i / num_points * (w_next - w)
     loss, gradient = objective.value_and_gradient(point)
     # The length that was really moved: a step can be as short as rounding.
     moved = float(jnp.linalg.norm(point - w))
-    if moved > 0:
+    if moved > shortest:
       betas.append(float(jnp.linalg.norm(gradient - start)) / moved)
     gap = float(loss) - minimum
     if gap < -_ROUNDING * max(1, abs(minimum)):

@@ -171,10 +171,10 @@ def _larger(
 
 
 def _fits(text: str, of: maps.Map) -> findings.Finding:
-  """Returns the finding that all training losses are small."""
+  """Returns the finding that a seed's training losses are small."""
   worst = of.runs.groupby("seed")["train_loss"].max().reset_index()
   return findings.within(
-    f"{text} in every run: at most {TRAINING_LOSS:g}",
+    f"{text} in every run of a seed, on average: at most {TRAINING_LOSS:g}",
     "training loss",
     "all below 0.05",
     statistics.mean(worst, "train_loss", "largest of a seed, mean over seeds"),

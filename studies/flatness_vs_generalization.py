@@ -112,6 +112,9 @@ class _Table:
 
   def __init__(self, results: pd.DataFrame):
     runs = results[results["status"] == "finished"]
+    # Which rows of other networks or data may lack.
+    names = [*runs, xor.METRIC, "final_test_loss", "reach"]
+    runs = runs.reindex(columns=list(dict.fromkeys(names)))
     # In percent, so that thresholds and claims speak of it as figures do.
     self._runs = runs.assign(accuracy=100 * runs[xor.METRIC])
 
@@ -189,14 +192,15 @@ class _Table:
     """Returns the finding that accuracy falls after it has peaked early."""
 
     def fall(scores: list[float]) -> float:
-      return 100 * (scores[-1] - max(scores[: len(scores) // 4]))
+      n = max(len(scores) // 4, 1)
+      return 100 * (max(scores[-n:]) - max(scores[:n]))
 
     runs = self.of(shape)
     gap = statistics.mean(
       runs.assign(gap=runs["scores"].map(fall)),
       "gap",
-      "final test accuracy minus the highest of the first quarter, in points,"
-      " over seeds",
+      "highest test accuracy of the last quarter minus that of the first, in"
+      " points, over seeds",
     )
     return findings.negative(
       f"{xor.words(shape)}: test accuracy falls after the first quarter",

@@ -104,10 +104,12 @@ def measure(run: restored.Run) -> dict[str, float]:
 def by_rho(runs: pd.DataFrame, name: str) -> pd.DataFrame:
   """Returns a measurement, a row for each seed and size, a column for each rho.
 
-  Seeds of a size that lack a rho are left out.
+  Seeds of a size that lack a rho, as they diverged with it, are left out.
   """
-  finished = runs[runs["status"] == "finished"]
-  table = finished.pivot(index=["seed", SIZE], columns="rho", values=name)
+  values = runs[name].where(runs["status"] == "finished").astype(float)
+  table = runs.assign(**{name: values}).pivot(
+    index=["seed", SIZE], columns="rho", values=name
+  )
   return table.dropna().sort_index(axis=1)
 
 
@@ -119,7 +121,7 @@ def reductions(runs: pd.DataFrame, name: str) -> pd.DataFrame:
   'log2_sam', logarithms of the ratio and of the value there.
   """
   table = by_rho(runs, name)
-  sgd, sam = table.iloc[:, 0], table.iloc[:, -1]
+  sgd, sam = table[0.0], table[runs["rho"].max()]
   columns = {
     "ratio": sgd / sam,
     "percent": 100 * (1 - sam / sgd),

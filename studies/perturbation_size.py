@@ -156,7 +156,10 @@ def logarithms(runs: pd.DataFrame) -> pd.DataFrame:
         power, constant = np.polyfit(log_rho, change, 1)
         row[f"{stage}_rho"] = (np.log2(LEVEL) - constant) / power
     rows.append(row)
-  return pd.DataFrame(rows)
+  names = [
+    f"{s}_{n}" for s in STAGES for n in ("change", "perturbation", "rho")
+  ]
+  return pd.DataFrame(rows, columns=["seed", SIZE, *names], dtype=float)
 
 
 def claims(results: pd.DataFrame) -> list[findings.Finding]:

@@ -270,6 +270,8 @@ def claims(results: pd.DataFrame) -> list[findings.Finding]:
   ]
   for is_wide in (True, False):
     chosen = [(n, runs) for n, runs in widths if (n >= WIDE) == is_wide]
+    if not chosen:
+      continue
     neurons = [n for n, _ in chosen]
     runs = pd.concat(part for _, part in chosen)
     for column, about in COMPARED.items():

@@ -316,15 +316,29 @@ def test_claim_and_figure(name, preset, table):
 
 @pytest.mark.parametrize("name", [*GAINS, *MEASURED])
 def test_of_what_little_there_is_a_study_has_claims_and_a_figure(name, table):
-  """One size, as `--shape` may choose it; or a seed of SAM that diverged."""
+  """One size, as `--shape` may choose it; or a seed, or rho, that diverged."""
   study = load(name)
   results = with_metrics(table(name, "laptop"), name, 1)
-  one = results[results["shape"] == results["shape"].iloc[0]]
-  fails = (results["rho"] > 0) & (results["seed"] == 0)
-  diverged = results["status"].mask(fails, "diverged")
-  for runs in (one, results.assign(status=diverged)):
+  _, one = next(iter(results.groupby("shape", sort=False)))
+  is_sam = results["rho"] > 0
+  noisy = results["label_noise"] == results["label_noise"].max()
+  few = [
+    one,
+    *(
+      results.assign(status=results["status"].mask(fails, "diverged"))
+      for fails in (
+        is_sam & (results["seed"] == 0),
+        results["rho"] == results["rho"].max(),
+        is_sam & noisy & (results["workload"] == results["workload"].iloc[0]),
+      )
+    ),
+  ]
+  for runs in few:
     json.dumps(study.claims(runs), allow_nan=False)
     assert study.figure(runs).axes
+  for _, runs in results.groupby("shape"):
+    # Without what is measured of other shapes alone.
+    json.dumps(study.claims(runs.dropna(axis=1, how="all")), allow_nan=False)
 
 
 @pytest.mark.parametrize("name", ["convergence", "regularization", "width"])

@@ -4,6 +4,7 @@ import warnings
 
 from matplotlib import colors as mpl_colors
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import curves
@@ -29,6 +30,12 @@ def _line(ax, label):
 
 def _is_inside(value, limits):
   return limits[0] < value < limits[1]
+
+
+def test_by_rho_where_all_of_sam_diverged(ax):
+  runs = pd.DataFrame({"num_parameters": 8, "rho": [0.0, 0.1], "x_loss": 1.0})
+  curves.by_rho(ax, runs.assign(status=["finished", "diverged"]), "x_loss")
+  assert ax.get_xlabel() == "rho"
 
 
 def test_spectrum(ax):

@@ -104,7 +104,10 @@ def test_both_modes_of_batch_norm():
     losses.create(c, setup.model, setup.dataset, train=False), ...
   )
   assert float(running.value(running.weights)) == pytest.approx(expected)
+  assert running.has_microbatches(8)
   batches = create(batch_statistics=True)
+  assert batches.has_microbatches(16)
+  assert not batches.has_microbatches(8)
   assert batches.num_examples == 32  # The rest is dropped, as in training.
   order = np.random.default_rng(0).permutation(40)
   own = [plain(setup.loss_fn, rows) for rows in (order[:16], order[16:32])]

@@ -150,6 +150,44 @@ def test_an_interval_is_not_narrower_than_the_steps_of_an_accuracy():
   assert verdicts.verdict(same, above=95) == "holds"
 
 
+def _recorded(shares):
+  """Returns percents as runs record them, in float32."""
+  return tuple(100 * float(np.float32(share)) for share in shares)
+
+
+def test_equal_gains_of_recorded_accuracies_are_equal():
+  """SAM is right for one more of 360 images, in each of ten seeds."""
+  right = np.array([301, 306, 309, 311, 317, 318, 322, 329, 333, 341])
+  rows = _runs(1, 0.0, _recorded(right / 360))
+  rows += _runs(1, 0.1, _recorded((right + 1) / 360))
+  gains = _gains(rows)
+  assert np.ptp(gains["gain"]) > 0
+  gain = statistics.mean_gain(gains)
+  step = 100 / 360
+  half = 2.262157 * step * math.sqrt(2 / 12) / math.sqrt(10)
+  assert gain.high - gain.value == pytest.approx(half, rel=1e-3)
+  assert gain.robust_low == gain.robust_high
+  # The mean of gains of -1, 0 and 1 image is none.
+  more = np.array([1, 0, 0, 0, 0, 0, 0, 0, 0, -1])
+  rows = _runs(1, 0.0, _recorded(right / 360))
+  rows += _runs(1, 0.1, _recorded((right + more) / 360))
+  (row,) = statistics.summary(_gains(rows), ["size"]).to_dict("records")
+  assert row["mean"] == pytest.approx(0, abs=1e-5)
+  assert row["low"] == pytest.approx(-row["high"], abs=1e-5)
+
+
+def test_of_equally_good_rho_the_smallest_is_chosen():
+  """They are right for as many of 285 images, others in each seed."""
+  rng = np.random.default_rng(0)
+  for _ in range(50):
+    right = rng.integers(250, 280, 10)
+    others = right + rng.permutation([-2, -1, 0, 0, 0, 0, 0, 0, 1, 2])
+    one, other = (_recorded(x / 285) for x in (right, others))
+    frame = pd.DataFrame(_runs(1, 0.05, one) + _runs(1, 0.5, other))
+    best = selection.optimal_rho(frame, ["size"], VALIDATION)
+    assert list(best["rho"]) == [0.05]
+
+
 def test_any_column_has_a_mean_and_a_slope():
   gains = _gains(SMALL + LARGE)
   mean = statistics.mean(gains, "base")  # 70, 71 and 72 over the two sizes.
@@ -290,6 +328,12 @@ def test_a_trend_by_chance_is_found_one_time_in_twenty():
     p.append(trends.rho_trend(pd.DataFrame(rows), "size", TEST).p)
   # Two standard errors of a share of 5 % are 3 %.
   assert np.mean(np.array(p) <= 0.05) <= 0.08
+
+
+def test_nothing_has_no_trend_of_ranks():
+  index = pd.MultiIndex.from_arrays([[], []], names=["seed", "size"])
+  trend = trends.rank_trend(pd.DataFrame({0.1: []}, index), "ranks")
+  assert verdicts.verdict(trend, above=0) == "not tested: nothing to compare"
 
 
 def test_trend_of_ranks():

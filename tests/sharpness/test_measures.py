@@ -49,6 +49,27 @@ def test_a_hessian_that_is_not_finite():
   assert found["loss"] == pytest.approx(np.mean(X[:, 0] ** 2), rel=1e-5)
 
 
+def test_step_constants_of_a_loss_below_zero():
+  """Its least value is not known, and so the PL constant is not."""
+  below = _objective([BATCH], lambda *a: _squares(*a) - 100)
+  point = sharpness.Point(below, learning_rate=0.01)
+  found = measures.measure(point, ["step_constants"])
+  exact = np.linalg.eigvalsh(2 * X.T @ X / len(X))
+  assert exact[0] < found["smoothness"] < exact[-1]
+  assert math.isnan(found["pl_constant"])
+
+
+def test_a_step_that_is_lost_in_rounding():
+  weights = jnp.full(4, 0.3)
+  objective = sharpness.Objective(
+    _squares, lambda losses, batch: losses, weights, [BATCH]
+  )
+  for learning_rate, is_known in ((1e-3, True), (1e-7, False)):
+    point = sharpness.Point(objective, learning_rate=learning_rate)
+    found = measures.step_constants(point)["smoothness"]
+    assert math.isfinite(found) == is_known
+
+
 def test_a_mean_is_no_loss_of_each_example():
   point = sharpness.Point(
     _objective([BATCH], loss=lambda losses, batch: jnp.mean(losses))

@@ -149,6 +149,17 @@ def test_a_seed_without_its_pair_is_left_out():
   assert [record["n"] for record in found[:2]] == [6, 5]
 
 
+@pytest.mark.parametrize("neurons", ["5", "1000"])
+def test_one_width(neurons):
+  """As `--shape` may choose it: nothing is claimed of the others."""
+  results = _results(0.1, 0.1)
+  runs = results[results["num_neurons"] == neurons]
+  found = solution_space.claims(runs)
+  words = f"{int(neurons):,} neurons: "
+  assert all(words in record["claim"] for record in found)
+  assert solution_space.figure(runs).axes
+
+
 def test_figure():
   fig = solution_space.figure(_results(0.1, 0.1))
   titles = [ax.get_title("left") for ax in fig.axes]
