@@ -212,14 +212,14 @@ def step_constants(point: Point) -> Numbers:
   The least that the loss can be is 0; where it is lower, as the loss of PPO
   may be, nothing is known of it, and the PL constant is NaN.
   """
-  value, gradient = point.objective.value_and_gradient(point.w)
-  after = point.w - point.learning_rate * gradient
-  step = point.objective, point.w, after
-  if min(value, point.objective.value(after)) < 0:
-    found = smoothness.along_step(*step, minimum=-math.inf)
-    return {"smoothness": found.beta, "pl_constant": math.nan}
-  found = smoothness.along_step(*step)
-  return {"smoothness": found.beta, "pl_constant": found.alpha}
+  gradient = point.objective.gradient(point.w)
+  step = point.objective, point.w, point.w - point.learning_rate * gradient
+  try:
+    beta, alpha = smoothness.along_step(*step)
+  except ValueError:
+    beta, _ = smoothness.along_step(*step, minimum=-math.inf)
+    alpha = math.nan
+  return {"smoothness": beta, "pl_constant": alpha}
 
 
 def landscape_line(point: Point) -> Numbers:

@@ -171,9 +171,15 @@ def traces_by_network(t, size, sign):
   accuracy = np.where(fails == (sign == 1), 0.8, 1) - 1e-3 * t["seed"]
   trace = np.where(sharp == (sign == 1), 80.0, 2.0) + 0.1 * t["seed"]
   return {
-    "final_test_accuracy": accuracy,
+    "final_test_accuracy": np.where(
+      shape.str.startswith("ball"), math.nan, accuracy
+    ),
     "final_test_loss": np.where(fails, 0.2, 0.1) + 0.001 * t["seed"],
-    "reach": np.where(fails, 0.1, 0.2) + 0.001 * t["seed"],
+    "reach": np.where(
+      shape.str.startswith("sim_"),
+      math.nan,
+      np.where(fails, 0.1, 0.2) + 0.001 * t["seed"],
+    ),
     "trace": trace,
     "progress": [[10.0, 20.0, 50.0, 100.0]] * len(t),
     "traces": [[x, x, x, x] for x in trace],
