@@ -81,12 +81,15 @@ SOURCES = [
   Source("8", "mlp_mnist", "optimal_rho-desktop", _HELD_OUT),
   Source("14a", "mlp_mnist", "sparsity-desktop", _HELD_OUT),
   Source("14b", "mlp_mnist", "sparsity-desktop", _HELD_OUT),
-  Source("17", "mlp_mnist", "depth-desktop", f"{_HELD_OUT}; 50 epochs"),
+  Source(
+    "17", "mlp_mnist", "depth-desktop", f"{_HELD_OUT}; 50 epochs; rho 0.1, 0.2"
+  ),
   Source(
     "6c",
     "mlp_mnist",
     "convergence-desktop",
-    "rho and learning rate are not stated",
+    "SAM is not normalized, no momentum or decay; rho and learning rate are not"
+    " stated",
     {"final_train_loss": "train_loss"},
   ),
   Source(
@@ -124,14 +127,14 @@ SOURCES = [
     "7",
     "resnet_cifar",
     "label_noise-desktop-resnet_cifar",
-    "JPEG copy of the images, a part of them, fewer epochs",
+    "JPEG copy of the images, a part of them, fewer epochs; rho 0.1, 0.2",
   ),
   Source(
     "12",
     "resnet_cifar",
     "label_noise-desktop-resnet_cifar",
-    "JPEG copy of the images, a part of them, fewer epochs; the final epoch, as"
-    " the paper's values seem to be",
+    "JPEG copy of the images, a part of them, fewer epochs; rho 0.1, 0.2; the"
+    " final epoch, as the paper's values seem to be",
     {"test_accuracy": "final_test_accuracy"},
   ),
 ]

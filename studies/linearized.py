@@ -55,6 +55,9 @@ NEAR = 0.05
 
 _SWEEP = {"rho": (0.0, 0.001, 0.01, 0.02)}
 _SHAPES = {f"alpha{a}": {ALPHA: float(a)} for a in (1, 10, 100, 1000)}
+_VGG = grids.Grid(
+  "vgg_cifar", "best_test_accuracy", {}, {**_SWEEP, "seed": (0, 1, 2)}
+)
 
 presets = {
   "laptop": (
@@ -73,11 +76,16 @@ presets = {
     ),
   ),
   "paper": (
-    grids.Grid(
-      "vgg_cifar",
-      "best_test_accuracy",
-      _SHAPES,
-      {**_SWEEP, "learning_rate": (0.003, 0.01, 0.03), "seed": (0, 1, 2)},
+    # Clipping does not bound the gradients of large alpha.
+    *(
+      _VGG.change(
+        shapes={name: _SHAPES[name] for name in names},
+        sweep={"learning_rate": rates},
+      )
+      for names, rates in (
+        (("alpha1", "alpha10"), (0.003, 0.01, 0.03)),
+        (("alpha100", "alpha1000"), (1e-6, 1e-5, 1e-4)),
+      )
     ),
   ),
 }

@@ -10,7 +10,7 @@ with rho chosen for each network.
   paper: CIFAR-10 (ResNet-18, 16 filters, against 24, 32 and 64) and MNIST
     (75-25 neurons against up to 1200-400), 3 seeds; best test epoch, rho on the
     test set, as there.
-  desktop: of the paper's, MNIST with its six rho, 100 epochs and 3 seeds, but
+  desktop: of the paper's, MNIST with its five rho, 100 epochs and 3 seeds, but
     5,000 of the 60,000 images held out; final epoch, rho by the validation
     split.
 

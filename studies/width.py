@@ -24,7 +24,7 @@ chosen for each size.
     the students' final loss; rho on the test set, as there. The test set of the
     tags, and that of SST-2, is what the paper calls validation.
   desktop: of the paper's, MNIST with 75-25, 150-50 and 300-100 neurons, 5
-    seeds, and 1200-400, 3 seeds; its six rho and 100 epochs, but 5,000 of the
+    seeds, and 1200-400, 3 seeds; its five rho and 100 epochs, but 5,000 of the
     60,000 images held out. Final epoch, rho by the validation split; the best
     test epoch stands beside it. Slopes are over the seeds that all sizes have.
     SST-2 with LSTMs of 32, 64 and 128, 3 seeds and its 30 epochs, but rho 0.02,

@@ -211,6 +211,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Casting complex values")
 @pytest.mark.parametrize(
   ("place", "fields", "line"), REFUSED.values(), ids=REFUSED
 )
