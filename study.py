@@ -62,7 +62,7 @@ flags.DEFINE_list(
   None,
   "Only these shapes, separated by commas: names of cells without the workload."
   " They do not change the default of --workdir, so that a later call can go on"
-  " with the others. Default: all.",
+  " with the others; all that are over are judged together. Default: all.",
 )
 flags.DEFINE_string(
   "workdir",
@@ -238,8 +238,10 @@ def main(argv: list[str]) -> None:
   study = load(FLAGS.study)
   if FLAGS.preset not in study.presets:
     fail(f"--preset={FLAGS.preset!r}: must be one of {list(study.presets)}")
-  cells = study.cells(FLAGS.preset)
+  cells = every_cell = study.cells(FLAGS.preset)
   workloads = choose(cells, "workload", FLAGS.workload)
+  if len(workloads) == len({cell.labels.get("workload") for cell in cells}):
+    workloads = []  # All, as without the flag.
   if workloads:
     cells = [cell for cell in cells if cell.labels["workload"] in workloads]
   if shapes := choose(cells, "shape", FLAGS.shape):
@@ -278,6 +280,7 @@ def main(argv: list[str]) -> None:
       do=do,
       seconds=FLAGS.cell_seconds,
       conclude=FLAGS.cell is None,
+      among=every_cell,
     )
   except errors.UserError as e:
     fail(str(e))

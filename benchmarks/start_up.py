@@ -10,11 +10,6 @@ compilation cache is warm, but for "cold". Medians; memory is the peak of the
 process.
 """
 
-from program import signals
-
-if __name__ == "__main__":
-  signals.STOP.arm()  # Before imports that take seconds.
-
 import argparse
 from collections.abc import Callable, Sequence
 import functools
@@ -162,4 +157,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  try:
+    main()
+  except KeyboardInterrupt:  # Which has removed what it made.
+    sys.exit(130)

@@ -5,6 +5,8 @@
 #   export STUDY=studies/width.py PRESET=paper TFDS_DATA_DIR=/shared/tfds
 #   count=$(.venv/bin/python study.py --study=$STUDY --preset=$PRESET --list | wc -l)
 #   sbatch --array=0-$((count - 1))%16 scripts/slurm_study.sh
+# Flags of study.py, such as --workload=, follow the script's name; the count, and the
+# last command, want the same ones.
 # When all are over, the same study.py without --cell draws and judges:
 #   .venv/bin/python study.py --study=$STUDY --preset=$PRESET
 # 16 jobs run at a time. A job is told two minutes before its time is over, so that
@@ -25,7 +27,7 @@ PRESET=${PRESET:-paper}
 
 # The job's number counts through the cells.
 task=${SLURM_ARRAY_TASK_ID:?set by sbatch; to try one cell, set it by hand}
-names=$("$PYTHON" study.py --study="$STUDY" --preset="$PRESET" --list)
+names=$("$PYTHON" study.py --study="$STUDY" --preset="$PRESET" "$@" --list)
 mapfile -t cells <<<"$names"
 # exec, so that the signal reaches the program.
 exec "$PYTHON" study.py --study="$STUDY" --preset="$PRESET" \

@@ -71,7 +71,7 @@ def test_ends_by_ctrl_c(start, script):
 def test_a_job_of_a_study_does_its_cell(tmp_path, task):
   fake = tmp_path / "python"
   fake.write_text(
-    '#!/bin/bash\ncase "$*" in\n*--list) printf "a\\nb\\n";;\n'
+    '#!/bin/bash\ncase "$*" in\n*"--data_dir=d --list") printf "a\\nb\\n";;\n'
     '*) echo "$*"\nesac'
   )
   fake.chmod(0o755)

@@ -126,6 +126,23 @@ def test_study(tmp_path, capsys):
     _run(STUDY, "other", tmp_path)
 
 
+def test_parts_are_judged_together(tmp_path, capsys):
+  narrow, wide = cells = STUDY.cells("tiny")
+  work.run(STUDY, [wide], tmp_path, among=cells)
+  work.run(STUDY, [narrow], tmp_path, among=cells)
+  assert "with 1 more cells that are over here" in capsys.readouterr().out
+  results = table_lib.read_csv(tmp_path / "results.csv")
+  assert list(results["width"].unique()) == [4, 8]
+  found = json.loads((tmp_path / "claim.json").read_text())["found"]
+  assert found == verdicts.correct(_claims(results))
+
+  # A cell of another grid is not one of them.
+  others = STUDY.cells("other")
+  work.run(STUDY, [narrow], tmp_path, among=[narrow, others[1]])
+  results = table_lib.read_csv(tmp_path / "results.csv")
+  assert list(results["width"].unique()) == [4]
+
+
 class Diverging:
   def cells(self):
     (cell,) = Trained(0.1).cells()[:1]

@@ -43,8 +43,12 @@ class Work(abc.ABC):
     """Returns the rows of a cell in the table."""
 
   @abc.abstractmethod
-  def _is_over(self, cell: Any) -> bool:
-    """Raises `RunError` if the folder of the cell holds another."""
+  def is_over(self, cell: Any) -> bool:
+    """Whether a cell is over.
+
+    Raises:
+      RunError: the folder of the cell holds another.
+    """
 
   @abc.abstractmethod
   def _estimate(self) -> dict[str, timing.Estimate]:
@@ -81,7 +85,7 @@ class Work(abc.ABC):
     """
     disk.refuse_links(self.workdir, ["cells"])
     disk.refuse_links(self.workdir / "cells", [c.name for c in self._cells])
-    self.todo = [c for c in self._cells if not self._is_over(c)]
+    self.todo = [c for c in self._cells if not self.is_over(c)]
     estimates = (
       self._estimate()
       if seconds is None
@@ -150,9 +154,13 @@ class Work(abc.ABC):
       flush=True,
     )
 
-  def table(self) -> pd.DataFrame:
-    """Returns a row for each run: its record, labels and measurements."""
-    tables = [self._rows(c).assign(**dict(c.labels)) for c in self._cells]
+  def table(self, cells: Sequence[Any]) -> pd.DataFrame:
+    """Returns a row for each run: its record, labels and measurements.
+
+    Args:
+      cells: that are over.
+    """
+    tables = [self._rows(c).assign(**dict(c.labels)) for c in cells]
     return pd.concat(tables, ignore_index=True)
 
 

@@ -52,6 +52,7 @@ def run(
   do: Callable[[todo.Work], int] = todo.Work.do,
   seconds: float | None = None,
   conclude: bool = True,
+  among: Sequence[Any] = (),
 ) -> int:
   """Does cells of a study and concludes; returns the exit code.
 
@@ -66,6 +67,8 @@ def run(
     do: does all cells that are left; returns the exit code, 0 if all is over.
     seconds: estimated for each cell, by another process; None: estimated here.
     conclude: whether to draw the figure and judge the claims at the end.
+    among: all cells of the preset, of which those are judged, too, that an
+      earlier call has done in this folder.
 
   Raises:
     UserError: data is missing, or a folder holds something else.
@@ -81,8 +84,25 @@ def run(
     return 0
   code = do(work)
   if conclude and not code:
-    conclusion.write(study, work.table(), workdir)
+    conclusion.write(study, work.table(_over(work, cells, among)), workdir)
   return code
+
+
+def _over(
+  work: todo.Work, cells: Sequence[Any], among: Sequence[Any]
+) -> list[Any]:
+  """Returns the cells and, of those among which they are, all that are over."""
+  names = {cell.name for cell in cells}
+  over = []
+  for cell in among or cells:
+    try:
+      if cell.name in names or work.is_over(cell):
+        over.append(cell)
+    except files.RunError:  # Of another grid; whoever asks for it is told.
+      continue
+  if len(over) > len(cells):
+    print(f"with {len(over) - len(cells)} more cells that are over here")
+  return over
 
 
 class Training(todo.Work):
@@ -140,7 +160,7 @@ class Training(todo.Work):
     folder = str(self.folder(cell))
     return files.read_result(folder, cell.config, num_devices) is not None
 
-  def _is_over(self, cell: TrainedCell) -> bool:
+  def is_over(self, cell: TrainedCell) -> bool:
     return self._is_trained(cell) and not self._to_measure(cell)
 
   def do_cell(self, cell: TrainedCell, show: Callable[[float], None]) -> None:
@@ -263,7 +283,7 @@ class Computing(todo.Work):
       for cell in self.todo
     }
 
-  def _is_over(self, cell: ComputedCell) -> bool:
+  def is_over(self, cell: ComputedCell) -> bool:
     return self._read(cell) is not None
 
   def do_cell(self, cell: ComputedCell, show: Callable[[float], None]) -> None:
