@@ -10,16 +10,23 @@ compilation cache is warm, but for "cold". Medians; memory is the peak of the
 process.
 """
 
+from program import signals
+
+if __name__ == "__main__":
+  signals.STOP.arm()  # Before imports that take seconds.
+
 import argparse
 from collections.abc import Callable, Sequence
 import functools
 import importlib.util
+import io
 import os
 import pathlib
 import shutil
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from typing import Any
@@ -141,23 +148,17 @@ def main() -> None:
   rows: list[dict[str, Any]] = []
   with tempfile.TemporaryDirectory() as folder:
     trees = {"now": ROOT}
-    git = ["git", "-C", str(ROOT), "worktree"]
     if args.old:
+      # No worktree, which would stay registered after a signal.
       trees["old"] = pathlib.Path(folder, "old")
-      add = [*git, "add", "-q", "-f", str(trees["old"]), args.old]
-      subprocess.run(add, check=True)
-    try:
-      rows = compare(trees, folder, args.repeats)
-    finally:
-      if args.old:
-        remove = [*git, "remove", "--force", str(trees["old"])]
-        subprocess.run(remove, check=True)
+      archive = ["git", "-C", str(ROOT), "archive", args.old]
+      done = subprocess.run(archive, check=True, stdout=subprocess.PIPE)
+      with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        tar.extractall(trees["old"], filter="data")
+    rows = compare(trees, folder, args.repeats)
   outcome.write(args.out, {"old": args.old, "rows": rows})
   print(f"written to {args.out}")
 
 
 if __name__ == "__main__":
-  try:
-    main()
-  except KeyboardInterrupt:  # Which has removed what it made.
-    sys.exit(130)
+  main()
