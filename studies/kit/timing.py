@@ -52,7 +52,9 @@ class Cost:
 
 
 def _other(
-  compile_seconds: float, step_seconds: float = 4e-6, speed: float = 1.0
+  compile_seconds: float,
+  step_seconds: float = Cost.step_seconds,
+  speed: float = 1.0,
 ) -> Cost:
   """Returns what any model costs that is no MLP."""
   return Cost(compile_seconds, step_seconds, speed, math.inf)
